@@ -11,6 +11,7 @@ AepipeError
 ├── TrainingError          a loss that is not finite
 ├── GateError              a new release that is worse than the one in service
 ├── ExtraError             an optional package that is not installed
+├── EngineError            an engine that cannot be reached, or lost a part of the work
 ├── ServiceError           a service that does not answer, or cannot
 ├── QueryError             a query that cannot be answered: an unknown id, contradicting options
 └── StoreError             anything about the store
@@ -148,6 +149,12 @@ class ExtraError(AepipeError):
 
 class QueryError(AepipeError):
     """A query that cannot be answered: an unknown id, an option that contradicts another."""
+
+
+class EngineError(AepipeError):
+    """An engine cannot be reached, has no room for the work, or has lost a part of it too often."""
+
+    status: ClassVar[int] = UNABLE
 
 
 class ServiceError(AepipeError):

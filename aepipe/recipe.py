@@ -38,10 +38,14 @@ Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 BYTES, DEPTH, INTEGER, PATH = 1 << 20, 32, 1 << 53, 4096
 """Limits of a recipe: bytes of its file, tables and lists within each other, integers, letters of a path."""
-WIDEST, MOST_BITS, MOST_LAYERS = 65_536, 65_536, 64
+WIDEST, MOST_BITS, MOST_LAYERS, MOST_SHARDS = 65_536, 65_536, 64, 4096
 """Limits of networks: units of a layer, bits of a code, layers."""
 
 _SHOWN = 500  # letters of a wrong value in a message
+_IN_TOML = dict.fromkeys(("tuple_type", "list_type", "set_type"), "a list") | dict.fromkeys(
+    ("dict_type", "mapping_type", "model_type", "model_attributes_type"), "a table"
+)
+"""What pydantic calls by the names of Python's types, in the words of a recipe."""
 NAME_LETTERS, NAME_BYTES = 64, 120
 """Most letters of a name, and most bytes in UTF-8: it is part of file names, which some systems keep short."""
 
@@ -271,14 +275,35 @@ class IndexRecipe(GrownOptions):
         embedding: how the float embedding of each row is kept for re-ranking: ``int8``, a byte for each unit of the
             topmost layer, or ``none``.
         rerank: whether queries order hits by these embeddings, where they are kept and ``--fast`` is not asked for.
+        shards: parts of the index, each with the rows whose ids say so; see :mod:`aepipe.index.shards`.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"rerank"})
+    later: ClassVar[frozenset[str]] = frozenset({"rerank", "shards"})
 
     kind: Choice = Choice(kind="flat")
     rows: Literal["all", "train"] = "all"
     embedding: Literal["int8", "none"] = "int8"
     rerank: bool = True
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1
+
+
+class EngineRecipe(Options):
+    """The engine that works on the parts of a large collection.
+
+    It is in no digest, and not in the recipe that a release keeps.
+
+    Attributes:
+        kind: ``local``, ``ray``, ``dask`` or ``array``; empty takes the one of ``$AEPIPE_ENGINE``, else this machine.
+        address: ``HOST:PORT`` of a cluster, or the folder of an array.
+    """
+
+    kind: Literal["", "local", "ray", "dask", "array"] = ""
+    address: str = ""
+
+    @property
+    def text(self) -> str:
+        """The engine as ``--engine`` names it; empty for none."""
+        return f"{self.kind}://{self.address}" if self.address else self.kind
 
 
 class EvaluateRecipe(Options):
@@ -344,6 +369,7 @@ class Recipe(Options):
     index: IndexRecipe = IndexRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     gate: GateRecipe = GateRecipe()
+    engine: Annotated[EngineRecipe, Field(exclude=True)] = EngineRecipe()
     _file: Path = PrivateAttr(default=Path("recipe"))
 
     @property
@@ -462,6 +488,9 @@ def explain(model: type[BaseModel], detail: ErrorDetails, at: str) -> str:
         return f"{key}: missing"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    if (wanted := _IN_TOML.get(detail["type"])) is not None:
+        alike = f", as in [{shown}]" if wanted == "a list" and isinstance(detail["input"], str | int | float) else ""
+        return f"{key}: input should be {wanted}{alike}, not {shown}"
     return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {shown}"
 
 

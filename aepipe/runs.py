@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
 
+from aepipe import engines
 from aepipe.api import Collection, FilePath, open_store
 from aepipe.errors import ExtraError
 from aepipe.pipeline.rules import NightlyRules, RunOptions, check_options, check_rules
@@ -78,7 +80,7 @@ def run(
         name: in service, in place of the recipe's own.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
         options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``pixels``, ``settings``, ``wait``,
-            ``world``; see :class:`aepipe.pipeline.rules.RunOptions`.
+            ``engine``, ``world``; see :class:`aepipe.pipeline.rules.RunOptions`.
 
     Raises:
         GateError: the new release is worse; it stays in the store, and the old one in service.
@@ -94,7 +96,14 @@ def run(
     store, jobs, promote = open_store(home), load_flow("job"), options.get("promote", True)
     wait = options.get("wait", 0.0)
     _, order = _ordered(store, what, name, options)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order, promote=promote, wait=wait)):
+    from aepipe.pipeline import launch
+
+    session = load_flow("local_server").session
+    with (
+        engines.using(options.get("engine"), over=True),
+        launch.asked(options.get("world")),
+        session(store, server, lambda: jobs.check(order, promote=promote, wait=wait)),
+    ):
         outcome = load_flow("build").build(**order, promote=promote, wait=wait)
     made = Release.open(store, ref=Ref.parse(outcome["release"]))
     said = [tuple(outcome[name]) for name in ("reasons", "warnings")]
@@ -141,7 +150,7 @@ def _ordered(
     derived: dict[str, Any] = {"save": options.get("save"), "kind": options.get("kind"), "settings": settings}
     derived["pixels"] = options.get("pixels", False)
     recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, store=store, write=write, **derived)
-    given: dict[str, Any] = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
+    given = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
     return recipe, load_flow("job").order(recipe.file, store, name=name, **given)
 
 
@@ -172,7 +181,7 @@ def nightly(
         settings: other values of the recipe by key, as for :func:`run`.
         server: as for :func:`run`.
         wait: seconds to wait for another run under its name.
-        rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``; see :class:`NightlyRules`.
+        rules: ``retrain``, ``days``, ``cold``, ``keep``, ``hours``, ``metrics``, ``engine``; see :class:`NightlyRules`.
 
     Raises:
         GateError: a release was refused; new rows that may be served are in service.
@@ -186,7 +195,9 @@ def nightly(
     jobs = load_flow("job")
     jobs.check_metrics(rules.get("metrics"))
     order = jobs.order(file, store, name=name, source=source, device=device, changes=settings)
-    with load_flow("local_server").session(store, server, lambda: jobs.check(order, wait=wait)):
+    session = load_flow("local_server").session
+    check = partial(jobs.check, order, wait=wait)
+    with engines.using(rules.get("engine"), over=True), session(store, server, check):
         flow = load_flow("nightly")
         outcome = flow.nightly(**order, rules=flow.read_rules(rules), wait=wait)
     return _updated(store, outcome, tuple(outcome["done"]))
@@ -199,6 +210,7 @@ def refresh(
     *,
     server: str | None = None,
     wait: float = registry.WAIT,
+    engine: str | None = None,
 ) -> UpdateResult:
     """Bring a collection up to date with its source, with its encoder; nothing is trained.
 
@@ -207,6 +219,7 @@ def refresh(
         name: of the collection; needed where several are in service.
         server: as for :func:`run`.
         wait: seconds to wait for another run under its name.
+        engine: what works on the parts of a large collection, as for :func:`run`.
 
     Raises:
         NotFoundError: nothing is in service under that name.
@@ -221,7 +234,7 @@ def refresh(
     if not (server or os.environ.get("PREFECT_API_URL")) and unchanged(store, release):
         return UpdateResult(Collection(store, release), False, ("the source has not changed",))
     lifecycle.check_free(store, release.name, wait=wait)
-    with load_flow("local_server").session(store, server):
+    with engines.using(engine, over=True), load_flow("local_server").session(store, server):
         outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
     return _updated(store, outcome, (outcome["why"],))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
+from aepipe import engines
 from aepipe.errors import GateError
 from aepipe.evaluate.gate import Verdict
 from aepipe.log import RUN, JsonLines, Sparse, in_json
@@ -68,7 +69,7 @@ def build(
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     order["changes"] = changes
     job = tasks.resolve(order)
-    with registry.lock(job.store, job.name, wait=wait):
+    with registry.lock(job.store, job.name, wait=wait), engines.using(job.resolved.recipe.engine.text):
         if promote:
             check_job_origin(job)
         best, parts = simpler(job, make_parts(job))
@@ -111,7 +112,7 @@ def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
     views = tasks.views(job, rows)
     layers = pretrained(job, views)
     model = tasks.finetune(job, views, layers)
-    codes = [tasks.encode(job, model, rows)]
+    codes = tasks.encode(job, model, rows)
     scores = tasks.score(job, rows, model, codes)
     return {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aepipe import engines
 from aepipe import recipe as recipes
 from aepipe.errors import QueryError
 from aepipe.pipeline.launch import Launch
@@ -110,8 +111,11 @@ def check(order: Mapping[str, Any], *, promote: bool = True, wait: float = 0) ->
         RecipeError: the recipe cannot be run, or would replace a collection of other items.
         SourceError: the source is missing.
         BusyError: another run is writing under the same name.
+        ExtraError, EngineError: the engine is not installed, or does not answer.
     """
     job = open_job(**order)
+    with engines.using(job.resolved.recipe.engine.text):
+        engines.resolve()
     check_free(job.store, job.name, wait=wait)
     if promote:
         check_job_origin(job)

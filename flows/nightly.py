@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from prefect import flow, runtime
 from pydantic import Field
 
+from aepipe import engines
 from aepipe import recipe as recipes
 from aepipe.errors import GateError, RecipeError
 from aepipe.pipeline import fallback
@@ -41,7 +42,7 @@ RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
 """Tables of a recipe that the encoder does not depend on."""
-_WHERE = {"path", "workers", "max_bad_share", "max_vanished_share", "words"}
+_WHERE = {"path", "workers", "part", "max_bad_share", "max_vanished_share", "words"}
 """Keys of ``[source]`` that change where and how rows are read, but not the rows."""
 
 
@@ -55,6 +56,7 @@ class Rules(Options):
         keep: releases of each collection that stay in the store; 0 keeps all.
         hours: everything written within these hours stays.
         metrics: folder for ``<name>.prom``; by default ``metrics`` in the store.
+        engine: what works on the parts of a large collection, in place of the environment's and the recipe's.
     """
 
     retrain: Literal["auto", "always", "never"] = "auto"
@@ -63,6 +65,7 @@ class Rules(Options):
     keep: Annotated[int, Field(ge=0)] = KEEP
     hours: Annotated[float, Field(ge=0, strict=False)] = collector.HOURS
     metrics: str | None = None
+    engine: str | None = None
 
 
 _USUAL = Rules()
@@ -118,7 +121,11 @@ def nightly(
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     order["changes"] = changes
     job, night = tasks.resolve(order), Night()
-    with registry.lock(job.store, job.name, wait=wait):
+    with (
+        registry.lock(job.store, job.name, wait=wait),
+        engines.using(job.resolved.recipe.engine.text),
+        engines.using(rules.engine, over=True),
+    ):
         before = registry.current(job.store, job.name)
         try:
             check_job_origin(job)
@@ -219,7 +226,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     model = str(release.part("encoder"))
     with night.timed("encode"):
         codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
-        codes.append(tasks.encode(job, model, rows, codes))
+        codes = tasks.encode(job, model, rows, codes)
     with night.timed("watch"):
         night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):
@@ -252,7 +259,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
         logger.info("%s: an encoder is trained: %s", job.name, why)
         new = tasks.finetune(job, views, [] if warm else pretrained(job, views), model, warm=warm)
     with night.timed("encode"):
-        codes = [tasks.encode(job, new, rows)]
+        codes = tasks.encode(job, new, rows)
     with night.timed("publish"):
         scores = tasks.score(job, rows, new, codes)
         best, parts = simpler(job, {"rows": rows, "model": new, "codes": codes, "scores": scores})

@@ -80,7 +80,8 @@ def resolve(order: dict[str, Any]) -> Job:
 def ingest(job: Job, previous: str | None) -> str:
     """Read the source into rows; items that ``previous`` holds are not decoded again."""
     attach_backbone(job.store, job.resolved)
-    return str(aepipe.pipeline.ingest.ingest_next(job.store, job.resolved.source, job.name, _ref(previous)))
+    source, recipe = job.resolved.source, job.resolved.recipe
+    return str(aepipe.pipeline.ingest.ingest_next(job.store, source, job.name, _ref(previous), recipe=recipe))
 
 
 @task(name="views", **_PLAIN)
@@ -110,13 +111,13 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
 
 
 @task(name="encode", **_PLAIN)
-def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> str:
-    """Encode the rows that have no code yet."""
+def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> list[str]:
+    """Encode the rows that have no code yet, and return the segments that hold the codes of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
-    found = aepipe.pipeline.encode.encode(
+    found = aepipe.pipeline.encode.encode_all(
         job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted
     )
-    return str(found)
+    return [str(one) for one in found]
 
 
 @task(name="keep", **_PLAIN)

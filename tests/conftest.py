@@ -19,7 +19,7 @@ from aepipe.store.artifacts import Store
 from tests.support.exporter import read_operators_once
 
 ROOT = Path(__file__).parents[1]
-ONCE = ("prefect", "forge", "fashion")
+ONCE = ("prefect", "forge", "fashion", "cluster")
 """Fixtures of a session that take seconds."""
 
 

@@ -59,7 +59,7 @@ def test_it_is_frozen() -> None:
             "night.toml: layers.0.fit.epoch: unknown key; allowed: epochs, batch, lr, schedule, warmup,",
         ),
         ({"layers": [{}]}, "night.toml: layers.0.net: missing"),
-        ({"source": 3}, "night.toml: source: input should be a valid dictionary"),
+        ({"source": 3}, "night.toml: source: input should be a table, not 3"),
         ({"source": {"path": "x"}}, "night.toml: source.kind: input should be a valid string, not None"),
         ({"name": "Über"}, "night.toml: name: it has other letters than lower-case ones and digits of any script"),
         ({"name": "../escape"}, "night.toml: name: it has other letters than lower-case ones"),

@@ -56,5 +56,6 @@ VERBS = {
     "gc": VerbModule("gc"),
     "doctor": VerbModule("doctor"),
     "plan": VerbModule("plan"),
+    "work": VerbModule("work", threads=True),
 }
 """Every verb, in the order of the help."""

@@ -82,9 +82,9 @@ def row_keys(ctx: Context, incomplete: str) -> Iterator[str]:
 def columns(ctx: Context, incomplete: str) -> Iterator[str]:
     """Yield columns of a table of hits, the last of several between commas."""
     before, comma, _ = incomplete.rpartition(",")
-    from aepipe.report.hits import FIXED
+    from aepipe.report.hits import names as columns_of
 
-    yield from (f"{before}{comma}{name}" for name in (*FIXED, *_release(ctx).items.columns))
+    yield from (f"{before}{comma}{name}" for name in columns_of(_release(ctx)))
 
 
 @_quietly

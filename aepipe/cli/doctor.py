@@ -245,7 +245,8 @@ def _largest(store: Store) -> int:
     for name in registry.names(store):
         try:
             release = Release.open(store, name)
-            manifests = [store.manifest(part) for part in {part for _, part in release.parts}]
+            parts = {one for _, part in release.parts for one in (part, *store.parts(part))}
+            manifests = [store.manifest(part) for part in parts]
         except AepipeError:
             continue
         sizes.append(sum(int(sealed["bytes"]) for one in manifests for sealed in one.outputs.values()))

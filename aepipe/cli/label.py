@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aepipe.cli.options import AsJson, Place
+from aepipe.cli.options import AsJson, Place, ServerFlags
 from aepipe.cli.output import complain, remark, say, say_json
 from aepipe.cli.tables import say_csv
 from aepipe.errors import QueryError, shortened, system_words
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
+    from aepipe.client.labels import RemoteLabelled
+    from aepipe.client.remote import RemoteCollection
+    from aepipe.release.label import Labelled
+    from aepipe.report.labels import Line
 
 Given = Annotated[
     list[str],
@@ -29,6 +35,7 @@ Given = Annotated[
 
 def label(
     given: Given,
+    service: ServerFlags,
     place: Place,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write NAME.csv or NAME.parquet, in place of stdout.", metavar="FILE")
@@ -46,35 +53,49 @@ def label(
       aepipe label words.txt > labels.csv
       aepipe label photos words.txt --out labels.parquet
       aepipe label - --json < words.txt | jq 'select(.confidence > 0.8)'
+      aepipe label words.txt --server http://search.example.org
     """
-    from aepipe.release.label import NAMES, lines, words_in, write
     from aepipe.release.originals import check_output
+    from aepipe.report.labels import NAMES, write
+    from aepipe.words import words_in
 
     if len(given) > 2:
         raise QueryError(f"{' '.join(given)}: a release and a file of words are wanted")
-    words = words_in(_text(given[-1]))
-    collection = _opened(place, given[0] if len(given) == 2 else None)
-    check_output(out, release=collection.release, asked=given[-1:])
-    found = collection.label(words)
+    words, named = words_in(_text(given[-1])), given[0] if len(given) == 2 else None
+    remote = service.connect(replace(place, name=place.name or named))
+    opened = None if remote else _opened(place, named)
+    check_output(out, release=opened.release if opened is not None else None, asked=given[-1:])
+    found, lines = _remotely(remote, words) if remote else _here(opened, words)
     for far in found.far:
         complain(far)
     if out is not None:
-        write(collection.release, found, out)
+        write(lines, out)
         say(f"{out}: {len(found):,} rows labelled")
     elif json:
-        for line in lines(collection.release, found):
+        for line in lines:
             say_json(dict(zip(NAMES, line, strict=True)))
     else:
-        say_csv([NAMES, *lines(collection.release, found)])
+        say_csv([NAMES, *lines])
     remark("; ".join(f"{word}: {count:,}" for word, count in found.counts().items()))
+
+
+def _remotely(remote: RemoteCollection, words: Sequence[str]) -> tuple[RemoteLabelled, Iterator[Line]]:
+    found = remote.label(words)
+    return found, found.lines()
+
+
+def _here(opened: Collection | None, words: Sequence[str]) -> tuple[Labelled, Iterator[Line]]:
+    from aepipe.release.label import lines
+
+    assert opened is not None, "no service is asked"
+    found = opened.label(words)
+    return found, lines(opened.release, found)
 
 
 def _opened(place: Place, named: str | None) -> Collection:
     """Return the collection of a name, or that of a release; without either the one in service."""
     if named is None:
         return place.open()
-    from dataclasses import replace
-
     from aepipe.store import registry
 
     if place.name is None and named in registry.names(place.making()):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -14,11 +15,12 @@ import typer
 from aepipe.cli.completion import names, releases
 from aepipe.cli.output import remark, set_loudness
 from aepipe.errors import QueryError
-from aepipe.store import places
+from aepipe.store import places, registry
 from aepipe.store.artifacts import Store
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
+    from aepipe.client.remote import RemoteCollection
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.", metavar="TEXT")]
@@ -26,7 +28,7 @@ ReleaseText = Annotated[
     str | None,
     typer.Argument(
         metavar="RELEASE",
-        help="The first characters of a release's digest; else the one in service.",
+        help="The first characters of a release's digest, or a collection; else the one in service.",
         autocompletion=releases,
     ),
 ]
@@ -139,8 +141,23 @@ class Place:
             remark(f"{self.name or 'asked'}: in the user's store {found.root}")
         return found
 
+    def meant(self, release: str | None) -> tuple[Place, str | None]:
+        """Return where a release is, and its digest; a collection in its place means the one in service there.
+
+        Args:
+            release: the first characters of a digest, or the name of a collection.
+        """
+        if release is None or self.name is not None:
+            return self, release
+        named = replace(self, name=release)
+        stores = places.looked_at(self.folder)
+        if any(ref.digest.startswith(release.lower()) for store in stores for ref in store.refs("release")):
+            return self, release
+        known = {name for store in stores for name in registry.names(store)}
+        return (named, None) if registry.tidy_name(release) in known else (self, release)
+
     def open(self, release: str | None = None) -> Collection:
-        """Open the collection in service, or the release whose digest starts with a text.
+        """Open the collection in service, or the release whose digest starts with a text; see :meth:`meant`.
 
         Raises:
             NotFoundError: there is none.
@@ -150,7 +167,38 @@ class Place:
         # Verbs that open nothing, and the help of all of them, do without numpy and faiss.
         from aepipe import api
 
-        return api.open(self.store().root, self.name, release=release)
+        place, release = self.meant(release)
+        return api.open(place.store().root, place.name, release=release)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFlags:
+    """The service that is asked in place of a store."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            help="Ask the service at this address, in place of a store; else $AEPIPE_SERVER.",
+            metavar="URL",
+        ),
+    ] = None
+
+    def connect(self, place: Place) -> RemoteCollection | None:
+        """Return the collection behind the service; None where a store is asked.
+
+        Raises:
+            QueryError: a store is named, too.
+            ServiceError: nothing answers at the address.
+        """
+        if self.server is not None and (place.home is not None or place.user):
+            raise QueryError("--server asks a service, and no store: leave out --home and --user")
+        address = self.server or ("" if place.home or place.user else os.environ.get("AEPIPE_SERVER"))
+        if not address:
+            return None
+        from aepipe.client.remote import connect
+
+        return connect(address, place.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,10 @@ def write_picture(picture: Image | Chart, file: Path) -> None:
     Raises:
         QueryError: no format has such a name, or the file cannot be written.
     """
+    from aepipe.release.originals import own_mark
+
     try:
-        picture.save(file)
+        picture.save(file, **own_mark(file))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise QueryError(f"{file}: the picture cannot be written: {reason}") from None

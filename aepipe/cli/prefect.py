@@ -31,6 +31,16 @@ Settings = Annotated[
     ),
 ]
 
+EngineText = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="What works on the parts of a large collection: local, ray://HOST:PORT, dask://HOST:PORT or "
+        "array:///FOLDER; else $AEPIPE_ENGINE, else the recipe's, else this machine.",
+        metavar="ENGINE",
+    ),
+]
+
 
 @contextmanager
 def resumable() -> Iterator[None]:

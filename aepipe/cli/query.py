@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast
 import typer
 
 from aepipe.cli import completion
-from aepipe.cli.options import Place
+from aepipe.cli.options import Place, ServerFlags
 from aepipe.cli.output import check_picture, complain, fitted, say, say_json, say_paths, say_picture, write_picture
 from aepipe.cli.output import columns as columns_of_terminal
 from aepipe.cli.tables import AsJson, Format, form_of, say_csv
@@ -106,7 +106,7 @@ class QueryInputs:
         """
         things = self._things()
         if self.row:
-            from aepipe.release.things import check_rows
+            from aepipe.release.asked_rows import check_rows
 
             check_rows(collection.release)
         return collection.answers(
@@ -219,13 +219,11 @@ class SearchFlags:
         """Return the options as a service takes them.
 
         Raises:
-            QueryError: the condition of ``--where`` is not SQL, or documents are to be asked by their words, too.
+            QueryError: the condition of ``--where`` is not SQL.
         """
-        if self.hybrid:
-            raise QueryError("--hybrid looks words up in a store: a service does not answer it")
         if self.where is not None and not collection.count_where(self.where):
             self._complain(collection.name)
-        return {**self._plain(), "where": self.where}
+        return {**self._plain(), "where": self.where, "hybrid": self.hybrid}
 
     def _complain(self, name: str) -> None:
         complain(f"no row of {name} is one where {self.where}")
@@ -286,36 +284,6 @@ class OutputFlags:
         if self.paths_only:
             form = "null" if self.null else "paths"
         return Display(form, self.picture, self.thumbnails, self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFlags:
-    """The service that is asked in place of a store."""
-
-    server: Annotated[
-        str | None,
-        typer.Option(
-            "--server",
-            help="Ask the service at this address, in place of a store; else $AEPIPE_SERVER.",
-            metavar="URL",
-        ),
-    ] = None
-
-    def connect(self, place: Place) -> RemoteCollection | None:
-        """Return the collection behind the service; None where a store is asked.
-
-        Raises:
-            QueryError: a store is named, too.
-            ServiceError: nothing answers at the address.
-        """
-        if self.server is not None and (place.home is not None or place.user):
-            raise QueryError("--server asks a service, and no store: leave out --home and --user")
-        address = self.server or ("" if place.home or place.user else os.environ.get("AEPIPE_SERVER"))
-        if not address:
-            return None
-        from aepipe.client.remote import connect
-
-        return connect(address, place.name)
 
 
 def query(asked: QueryInputs, wanted: SearchFlags, form: OutputFlags, service: ServerFlags, place: Place) -> None:
@@ -397,6 +365,8 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
     failed = False
     drawn: list[Found] = []
     for found in answers:
+        if display.picture and _is_earlier(found.question.text, display.picture):
+            continue
         if found.question.failure is not None:
             complain(found.question.failure)
             failed = True
@@ -413,6 +383,11 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
         _draw(sheet.title, drawn, display.picture)
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def _is_earlier(text: str, picture: Path) -> bool:
+    """Tell whether a question is the contact sheet of an earlier time, which lies in a folder that is asked with."""
+    return Path(text).name == picture.name and os.path.realpath(text) == os.path.realpath(picture)
 
 
 def as_json(shelf: hits.Shelf, found: hits.Answer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from aepipe.api import Collection
 from aepipe.cli.completion import kinds, recipes
 from aepipe.cli.options import Place, Wait, seconds
 from aepipe.cli.output import is_quiet, say, say_json
-from aepipe.cli.prefect import Api, Device, Settings, SourcePath, resumable
+from aepipe.cli.prefect import Api, Device, EngineText, Settings, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.cli.timezones import local_timezone
 from aepipe.errors import UnclearError
@@ -60,6 +60,7 @@ class Order:
             metavar="N",
         ),
     ] = None
+    engine: EngineText = None
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
@@ -68,7 +69,7 @@ class Order:
     def replaced(self) -> dict[str, Any]:
         """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
         found = {"source": self.source, "device": self.device, "promote": self.promote}
-        return found | {"world": self.world}
+        return found | {"engine": self.engine, "world": self.world}
 
     def settings(self) -> dict[str, Any]:
         """Return the values that are given for keys of the recipe.
@@ -107,19 +108,16 @@ def run(
     good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
     only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
 
-    --world 2 trains in two processes, which share out the slices of each batch: as many as compute.shards
-    says. The number of processes changes no number of the result.
-
     --set gives a key of the recipe another value, also where a recipe is derived: source.header,
     features.words, code.bits, finetune.epochs, layers.0.net.width, seed. Words need no quotes.
 
     A Prefect server runs for as long as this takes, and its history stays in the store. With --api, or
-    $PREFECT_API_URL, that server records the run instead.
+    $PREFECT_API_URL, that server records the run instead. --world 2 shares each training out over two
+    processes, of as many as compute.shards allows; the result is the same.
 
     Examples:
       aepipe run photos/
       aepipe run posts.jsonl.gz
-      aepipe run fashion.toml --no-promote
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
       aepipe run people.csv --set source.header=false --set code.bits=32
@@ -161,10 +159,13 @@ class Rules:
         typer.Option("--metrics", help="Where NAME.prom is written; else metrics in the store.", metavar="DIR"),
     ] = None
 
+    engine: EngineText = None
+
     def chosen(self) -> NightlyRules:
         """Return the rules as the library takes them."""
         metrics = str(self.metrics.absolute()) if self.metrics else None
-        return {"retrain": self.retrain, "days": self.days, "cold": self.cold, "keep": self.keep, "metrics": metrics}
+        said: NightlyRules = {"retrain": self.retrain, "days": self.days, "cold": self.cold, "keep": self.keep}
+        return {**said, "metrics": metrics, "engine": self.engine}
 
 
 def nightly(
@@ -206,7 +207,7 @@ def nightly(
     _say_result(done, f": {'; '.join(done.done)}")
 
 
-def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
+def refresh(place: Place, api: Api = None, wait: Wait = "10m", engine: EngineText = None) -> None:
     """Bring a collection up to date with its files; nothing is trained.
 
     The source is read again. New items are encoded and added to the index, vanished ones are left out,
@@ -217,7 +218,7 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m") -> None:
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait))
+        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait), engine=engine)
     _say_result(done, f", {'; '.join(done.done)}")
 
 

@@ -13,6 +13,7 @@ from aepipe.cli.output import say
 from aepipe.errors import ExtraError, NotFoundError, QueryError
 from aepipe.serve.settings import LOCAL, PORT, Settings
 from aepipe.store import registry
+from aepipe.store.artifacts import Store
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -67,7 +68,23 @@ class Offered:
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False
 
 
-def serve(listening: Listening, offered: Offered, home: Home = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """Which shards are searched here, or elsewhere."""
+
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Search one shard of each release only: 2/4.", metavar="I/S")
+    ] = None
+    shards: Annotated[
+        str | None,
+        typer.Option("--shards", help="Ask the services of all shards, in their order.", metavar="URL,URL,..."),
+    ] = None
+    partial: Annotated[bool, typer.Option("--partial", help="Answer without shards that are silent, and say so.")] = (
+        False
+    )
+
+
+def serve(listening: Listening, offered: Offered, parted: Parted, home: Home = None) -> None:
     r"""Answer questions over HTTP, and show collections in a browser.
 
     Collections that go into service later, and new releases of those that are, are taken up while it
@@ -79,16 +96,16 @@ def serve(listening: Listening, offered: Offered, home: Home = None) -> None:
       aepipe serve --name photos --port 9000 --open
       aepipe serve --host 0.0.0.0 --token-file tokens --allow-host search.example.org
       aepipe serve --uds /run/aepipe.sock --root-path /search --trust-proxy 127.0.0.1
+      aepipe serve --shard 1/2 --port 8481           and --shard 2/2 --port 8482; then
+      aepipe serve --shards http://127.0.0.1:8481,http://127.0.0.1:8482
       curl 'http://127.0.0.1:8477/v1/collections/photos/search?id=17&k=5'
       curl --data-binary @boot.jpg -H 'Content-Type: image/jpeg' \
         http://127.0.0.1:8477/v1/collections/photos/search
 
     `curl .../openapi.json` describes all that can be asked.
     """
-    store, settings = open_store(home), settings_of(listening, offered)
-    known = registry.names(store)
-    if missing := [name for name in settings.names if registry.tidy_name(name) not in known]:
-        raise NotFoundError(f"no release is in service under the name {missing[0]!r}; these are: {', '.join(known)}")
+    store, settings = open_store(home), settings_of(listening, offered, parted)
+    _check_names(store, settings)
     try:
         from aepipe.serve import server
         from aepipe.serve.tokens import Tokens
@@ -98,18 +115,55 @@ def serve(listening: Listening, offered: Offered, home: Home = None) -> None:
     socket = server.bound(settings)
     where = server.address(settings, socket)
     token = f"#token={tokens.of['write' if settings.write else 'read']}" if tokens else ""
-    say(f"aepipe answers at {where}{token}")
+    of = f" for shard {settings.shard}" if settings.shard else f" for {len(settings.shards)} shards"
+    say(f"aepipe answers at {where}{token}{of if settings.count else ''}")
     if offered.open and settings.uds is None:
         typer.launch(f"{where}{token}")
     server.serve(store, settings, tokens, socket)
 
 
-def settings_of(listening: Listening, offered: Offered) -> Settings:
+def _check_names(store: Store, settings: Settings) -> None:
+    """Check that the collections to be served are there, in as many shards as are served.
+
+    Raises:
+        NotFoundError: nothing is in service under a name.
+        QueryError: a release has another number of shards; without names, all have.
+    """
+    from aepipe.release.shards import manifest_in_shards
+
+    known = registry.names(store)
+    if missing := [name for name in settings.names if registry.tidy_name(name) not in known]:
+        raise NotFoundError(f"no release is in service under the name {missing[0]!r}; these are: {', '.join(known)}")
+    if settings.count is None:
+        return
+    wrong: list[QueryError] = []
+    for name in settings.names or known:
+        try:
+            manifest_in_shards(store, name, None, settings.count)
+        except QueryError as error:
+            wrong.append(error)
+    if wrong and (settings.names or len(wrong) == len(known)):
+        raise wrong[0]
+
+
+def settings_of(listening: Listening, offered: Offered, parted: Parted) -> Settings:
     """Return the settings that options stand for.
 
     Raises:
-        QueryError: a size or a prefix cannot be read.
+        QueryError: a size, a prefix or a shard cannot be read, or options exclude each other.
     """
+    from aepipe.client.wire import Wire
+    from aepipe.index.shards import Shard
+
+    if parted.shard is not None and parted.shards is not None:
+        raise QueryError("--shard searches one shard here, --shards asks others for all of them: give one of the two")
+    if parted.partial and parted.shards is None:
+        raise QueryError("--partial is about shards that others search: give --shards, too")
+    addresses = tuple(one.strip() for one in (parted.shards or "").split(",") if one.strip())
+    for one in addresses:
+        Wire(one)  # checks it
+    if parted.shards is not None and not addresses:
+        raise QueryError("--shards names no service: give the addresses of all, with commas between")
     prefix = listening.root_path.rstrip("/")
     if prefix and not prefix.startswith("/"):
         raise QueryError(f"--root-path {listening.root_path!r}: begins with a /")
@@ -130,6 +184,9 @@ def settings_of(listening: Listening, offered: Offered) -> Settings:
         rate=offered.rate,
         max_upload=_size(offered.max_upload),
         where_seconds=offered.where_seconds,
+        shard=None if parted.shard is None else Shard.parse(parted.shard),
+        shards=addresses,
+        partial=parted.partial,
         **more,
     )
 

@@ -80,6 +80,7 @@ def show(
     check_picture(pictures.hits, pictures.filters)
     check_picture(pictures.curves, pictures.map, chart=True)
     check_file(pictures.page)
+    place, release = place.meant(release)
     store = place.store()
     refused = _refused(store, place.name) if quarantine and release is None else {}
     try:

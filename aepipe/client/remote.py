@@ -11,6 +11,7 @@ is searched or encoded here, so neither an index nor a network is loaded.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -27,18 +28,21 @@ from aepipe.client.answers import (
     RemoteRow,
 )
 from aepipe.client.asking import Asked, as_form, asked_bytes, asked_item, blocks, check_letters
+from aepipe.client.labels import RemoteLabelled, labelled
 from aepipe.client.wire import Wire
 from aepipe.errors import CodeError, FingerprintError, ItemError, NotFoundError, QueryError
-from aepipe.words import named, texts_of
+from aepipe.words import named, texts_of, words_in
 
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
+
+logger = logging.getLogger("aepipe.query")
 
 MOST_HITS = 1000
 """Hits on one page of an answer."""
 OPTIONS = (
     *("k", "radius", "min_confidence", "bits", "where", "others", "distinct", "fast", "rerank", "oversample"),
-    *("plus", "minus", "weight"),
+    *("plus", "minus", "weight", "hybrid", "partial"),
 )
 MIXED = ("plus", "minus")
 """Options that are several texts."""
@@ -172,7 +176,8 @@ class RemoteCollection:
             codes: in hex, or packed.
             text: words, also where a file has such a name.
             options: those of :class:`aepipe.release.search.QueryOptions`; ``where`` is a condition in SQL. And
-                ``plus``, ``minus`` and ``weight``.
+                ``plus``, ``minus`` and ``weight``; and ``partial``, for answers without the shards that are silent,
+                of which a warning is logged.
 
         Raises:
             QueryError: nothing is asked, there is no such row or option, or the condition is not SQL.
@@ -235,6 +240,25 @@ class RemoteCollection:
             raise QueryError("nothing is given to encode")
         whole = BitCodes.from_hex(found, self._facts["n_bits"], self._facts["fingerprint"])
         return whole if self._bits is None else whole.prefix(self._bits)
+
+    def label(self, words: Sequence[str]) -> RemoteLabelled:
+        """Label each row by the word that it is most like, with a confidence.
+
+        The answer has what that of :meth:`aepipe.api.Collection.label` has, and the keys of the rows.
+
+        Args:
+            words: two at least, each a word or a phrase.
+
+        Raises:
+            QueryError: there are too few, or the collection answers no words.
+            ServiceError: the service does not answer.
+        """
+        check_letters("label", *words)
+        return labelled(words_in("\n".join(words)), self._labels)
+
+    def _labels(self, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
+        body = json.dumps({**asked, "release": self._facts["release"]}).encode()
+        return self._wire.post_until_done(f"{self._path}/labels", body, "application/json")
 
     def row(self, row_id: int) -> RemoteRow:
         """Return a row by its id.
@@ -337,11 +361,13 @@ class RemoteCollection:
         if block[0].failure is not None:
             return [RemoteAnswer(RemoteQuestion(block[0].text, failure=block[0].failure))]
         try:
-            told = self._posted("search", block, options)["answers"]
+            found = self._posted("search", block, options)
         except ItemError as error:
             if len(block) > 1:  # too large together
                 return [answer for one in block for answer in self._answered([one], options)]
             return [RemoteAnswer(RemoteQuestion(block[0].text, failure=error))]
+        self._say_missing(found)
+        told = found["answers"]
         for one, answer in zip(block, told, strict=True):
             if answer["error"] is not None and not one.outside:
                 raise (CodeError if one.field == "code" else QueryError)(answer["error"])
@@ -370,7 +396,9 @@ class RemoteCollection:
         hits, after, total = list(told["hits"]), told["next"], told["total"]
         if "k" not in options and ("radius" in options or "min_confidence" in options):
             while after is not None:
-                more = self._posted("search", [one], {**options, "after": after})["answers"][0]
+                page = self._posted("search", [one], {**options, "after": after})
+                self._say_missing(page)
+                more = page["answers"][0]
                 hits, after = hits + more["hits"], more["next"]
             if len(hits) >= MOST_HITS and len(hits) % MOST_HITS == 0 and total != len(hits):
                 raise QueryError(f"{one.text}: more rows than a service lists; give k (--top), or a smaller radius")
@@ -379,6 +407,11 @@ class RemoteCollection:
         code, understood = RemoteCode(told["code"]), tuple(told.get("understood", ()))
         question = RemoteQuestion(text, code, understood=understood, **own)
         return RemoteAnswer(question, [RemoteHit.of(hit) for hit in hits], told["strange"])
+
+    def _say_missing(self, told: Mapping[str, Any]) -> None:
+        """Warn of an answer that is a part, since some shards did not answer."""
+        if missing := told.get("missing"):
+            logger.warning("%s: these hits are a part: shard %s does not answer", self.name, ", ".join(missing))
 
     def _posted(self, what: str, block: Sequence[Asked], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
         """Send some questions of one sort, and return what is answered.

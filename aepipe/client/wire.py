@@ -6,7 +6,9 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
@@ -29,7 +31,9 @@ UNAVAILABLE = 500
 """Statuses from here on are no fault of the request."""
 BUSY = (408, 429)
 MOVED = range(300, 400)
-OK, NOT_FOUND, TOO_LARGE = 200, 404, 413
+OK, WORKING, NOT_FOUND, TOO_LARGE = 200, 202, 404, 413
+PAUSE = 0.5
+"""Seconds between two looks at work that is not done."""
 PIECE, SOON = 64 << 10, 5
 """Bytes of a body that are sent before a refusal can break them off, and seconds in which a refusal is there."""
 _KINDS: dict[str, type[AepipeError]] = {
@@ -51,10 +55,11 @@ class UnixConnection(HTTPConnection):
 
     Args:
         path: of the socket.
+        seconds: how long an answer is waited for.
     """
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=SECONDS)
+    def __init__(self, path: str, seconds: float = SECONDS) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -71,6 +76,7 @@ class Wire:
         address: ``http://HOST:PORT``, ``https://HOST/PREFIX`` or ``unix:/PATH``; a token may stand behind ``#token=``,
             as ``aepipe serve`` prints it.
         token: of a reader or a writer.
+        seconds: how long an answer is waited for; else 30.
 
     Attributes:
         address: without the token.
@@ -79,7 +85,7 @@ class Wire:
         QueryError: it is none of these.
     """
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(self, address: str, token: str | None = None, seconds: float | None = None) -> None:
         parts = _parsed(address)
         self.address = address.partition("#")[0].rstrip("/")
         self._parts = parts
@@ -88,8 +94,10 @@ class Wire:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         if not token.isascii() or not token.isprintable():
             raise QueryError("the token holds letters that no token has; give the one of the service in $AEPIPE_TOKEN")
+        self._seconds = SECONDS if seconds is None else seconds
         self._lock = threading.Lock()
         self._connection: HTTPConnection | None = None
+        self._given_up = False
 
     def get(self, path: str, parameters: Parameters = ()) -> Any:  # noqa: ANN401  JSON
         """Ask with parameters, and return the answer.
@@ -119,6 +127,46 @@ class Wire:
         """
         return self._asked("POST", path, parameters, body, {"Content-Type": kind})
 
+    def post_until_done(self, path: str, body: bytes, kind: str) -> Any:  # noqa: ANN401  JSON
+        """Send a body of a type, again while the service is still at work, and return the answer.
+
+        Raises:
+            As :meth:`get`.
+        """
+        while True:
+            answer, data = self._exchanged("POST", path, (), body, {"Content-Type": kind})
+            if answer.status != WORKING:
+                return self._read(answer, data)
+            time.sleep(PAUSE)
+
+    def post_bytes(self, path: str, body: bytes, kind: str) -> bytes:
+        """Send a body of a type, and return the answer as it comes.
+
+        Raises:
+            As :meth:`get`.
+        """
+        answer, data = self._exchanged("POST", path, (), body, {"Content-Type": kind})
+        if answer.status == OK:
+            return data
+        raise self._refusal(answer, _json(data) if _kind(answer) == PROBLEM else None)
+
+    def get_any(self, path: str) -> Any:  # noqa: ANN401  JSON
+        """Ask, and return the answer, whatever its status; None where it is no JSON.
+
+        Raises:
+            ServiceError: there is no service at the address, or it does not answer.
+        """
+        return _json(self._exchanged("GET", path, ())[1])
+
+    def give_up(self) -> None:
+        """End the request that another thread waits for, for good: that thread gets a ServiceError."""
+        self._given_up = True
+        connection = self._connection
+        found = connection.sock if connection else None
+        if found is not None:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
         if self._connection is not None:
@@ -133,7 +181,9 @@ class Wire:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  JSON
-        answer, data = self._exchanged(method, path, parameters, body, headers)
+        return self._read(*self._exchanged(method, path, parameters, body, headers))
+
+    def _read(self, answer: HTTPResponse, data: bytes) -> Any:  # noqa: ANN401  JSON
         kind = _kind(answer)
         found = _json(data) if kind in {PROBLEM, "application/json"} else None
         if answer.status == OK and isinstance(found, dict):
@@ -163,7 +213,7 @@ class Wire:
                 refused = self._too_large(method, target, body, headers or {}) if broken and body else None
                 if refused is not None:
                     return refused
-                raise ServiceError(f"{self.address}: {_why(error)}") from None
+                raise ServiceError(f"{self.address}: {_why(error, self._seconds)}") from None
 
     def _too_large(
         self, method: str, target: str, body: bytes, headers: dict[str, str]
@@ -173,8 +223,7 @@ class Wire:
         A service closes the connection on a body far over its limit, often before its answer was read: it is asked once
         more with the headers alone.
         """
-        connection = _connection(self._parts)
-        connection.timeout = min(SECONDS, SOON)
+        connection = _connection(self._parts, min(self._seconds, SOON))
         try:
             connection.putrequest(method, target)
             for name, value in {**self._headers, **headers, "Content-Length": str(len(body))}.items():
@@ -195,7 +244,7 @@ class Wire:
         try:
             return self._once(method, target, body, headers)
         except (ConnectionError, HTTPException):
-            if not kept:
+            if not kept or self._given_up:
                 raise
             self.close()
         return self._once(method, target, body, headers)
@@ -204,7 +253,7 @@ class Wire:
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[HTTPResponse, bytes]:
         if self._connection is None:
-            self._connection = _connection(self._parts)
+            self._connection = _connection(self._parts, self._seconds)
         self._connection.request(method, target, body, headers)
         answer = self._connection.getresponse()
         return answer, answer.read()
@@ -256,14 +305,14 @@ def _parsed(address: str) -> SplitResult:
     return parts
 
 
-def _connection(parts: SplitResult) -> HTTPConnection:
+def _connection(parts: SplitResult, seconds: float) -> HTTPConnection:
     if parts.scheme == "unix":
-        return UnixConnection(parts.path)
+        return UnixConnection(parts.path, seconds)
     assert parts.hostname is not None, "checked when the address was read"
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        return HTTPSConnection(parts.hostname, parts.port, timeout=SECONDS, context=context)
-    return HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)
+        return HTTPSConnection(parts.hostname, parts.port, timeout=seconds, context=context)
+    return HTTPConnection(parts.hostname, parts.port, timeout=seconds)
 
 
 def _kind(answer: HTTPResponse) -> str:
@@ -277,10 +326,10 @@ def _json(data: bytes) -> Any:  # noqa: ANN401  JSON
         return None
 
 
-def _why(error: OSError | HTTPException) -> str:
+def _why(error: OSError | HTTPException, seconds: float) -> str:
     """Return why no answer came."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {SECONDS} s"
+        return f"no answer within {seconds:g} s"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return "nothing answers there; `aepipe serve` starts a service"
     if isinstance(error, socket.gaierror):

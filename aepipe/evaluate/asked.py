@@ -19,7 +19,7 @@ from aepipe.codes.encoder import cosines
 from aepipe.evaluate.calibration import FIRST as TOP
 from aepipe.evaluate.calibration import Curve, falling
 from aepipe.evaluate.exact_search import nearest
-from aepipe.evaluate.relevance import relevance_of
+from aepipe.evaluate.relevance import are_several, relevance_of
 from aepipe.evaluate.retrieval import NEIGHBOURS, word_distances
 
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ def _hits(
 def _relevance(database: Sample, queries: Sample, rows: Chosen, asked: Chosen) -> Relevant:
     """Return what says which of some rows are relevant: by label, else the nearest of them by features."""
     if database.labels is not None and queries.labels is not None:
-        known = relevance_of(database.labels[rows], queries.labels[asked])
-        return lambda query, hits: np.isin(hits, known.rows(query))
+        own, wanted = database.labels[rows], queries.labels[asked]
+        if are_several(own) or are_several(wanted):
+            known = relevance_of(own, wanted)
+            return lambda query, hits: np.isin(hits, known.rows(query))
+        return lambda query, hits: np.asarray(own[hits] == wanted[query], bool)
     near = nearest(database.features[rows], queries.features[asked], min(NEIGHBOURS, len(rows)))
-    return lambda query, hits: np.isin(hits, near[query])
+    return lambda query, hits: np.asarray((hits[:, None] == near[query]).any(axis=1))

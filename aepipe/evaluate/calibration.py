@@ -8,6 +8,7 @@ Legend: N database rows, Q queries, K bits.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class Curve:
         """Return the probability of one of the first hits, by its cosine where it has one."""
         if cosine is None or not self.apart:
             return self.distance[distance]
-        place = int(np.searchsorted(np.array(self.apart), 1 - cosine))
+        place = bisect_left(self.apart, 1 - cosine)
         # Beyond the limits no hit was seen, so the last probability is too high, and its distance may say so.
         return self.cosine[place] if place < len(self.cosine) else min(self.cosine[-1], self.distance[distance])
 

@@ -267,19 +267,54 @@ def interval(
         resamples: number of samples of Q queries with replacement.
     """
     assert values.ndim == 1, "per-query values are one-dimensional"
-    assert len(values), "a mean needs a value"
+    low, high = intervals(values[None], rng_seed, level, resamples)
+    return float(low[0]), float(high[0])
+
+
+def intervals(
+    values: NDArray[np.floating], rng_seed: int, level: float = 0.95, resamples: int = 1000
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the percentile intervals of several means over the same queries, float[M] each.
+
+    They are resampled together, so each is as if it were alone; see :func:`interval`.
+
+    Args:
+        values: float[M, Q], with a column at least.
+        rng_seed: of the resampling.
+        level: nominal coverage of an interval, in (0, 1).
+        resamples: number of samples of Q queries with replacement.
+    """
+    count = values.shape[1]
+    assert count, "a mean needs a value"
     assert 0 < level < 1, "a level lies between 0 and 1"
     rng = np.random.default_rng(rng_seed)
     # One resample at a time: Q indices, never Q x resamples.
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    means = [np.take(values, rng.integers(0, count, count), axis=1).mean(axis=1) for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
 
 
 def estimate(values: NDArray[np.floating], rng_seed: int, level: float = 0.95) -> Estimate:
     """Return the mean of per-query values, float[Q], with its interval."""
-    low, high = interval(values, rng_seed, level)
-    return Estimate(float(values.mean()), low, high)
+    return estimates({"": values}, rng_seed, level)[""]
+
+
+def estimates(values: Mapping[str, NDArray[np.floating]], rng_seed: int, level: float = 0.95) -> dict[str, Estimate]:
+    """Return the mean of per-query values with its interval for each name, in their order.
+
+    Args:
+        values: float[Q] each; Q may differ.
+        rng_seed: see :func:`interval`.
+        level: likewise.
+    """
+    kinds: dict[tuple[int, np.dtype[Any]], list[str]] = {}
+    for name, one in values.items():
+        kinds.setdefault((len(one), one.dtype), []).append(name)
+    found = {}
+    for names in kinds.values():
+        low, high = intervals(np.stack([values[name] for name in names]), rng_seed, level)
+        found |= {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}
+    return {name: Estimate(float(one.mean()), *found[name]) for name, one in values.items()}
 
 
 def paired_difference(
@@ -378,7 +413,7 @@ def _rows(
 
 
 def _row(system: str, found: _Measured, seed: int) -> Row:
-    metrics = {name: estimate(found.metrics[name], seed) for name in METRICS if name in found.metrics}
+    metrics = estimates({name: found.metrics[name] for name in METRICS if name in found.metrics}, seed)
     return Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within))
 
 

@@ -12,12 +12,16 @@ Legend: M distinct codes, W bytes of a code, K bits, k neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import n_bytes
 from aepipe.index.hamming import DeltaIndex, IdFilter, RowIndex
 from aepipe.index.postings import ranges
+from aepipe.index.remote import Index, RemoteShards
+from aepipe.index.shards import Shards
 
 BLOCK = 65_536
 """Codes that are scored at a time: they fit into the cache of a processor."""
@@ -56,7 +60,7 @@ def scores(packed: NDArray[np.uint8], values: Floats) -> Floats:
     return found
 
 
-def search(index: RowIndex | DeltaIndex, values: Floats, k: int, where: Ids | None = None) -> Ids:
+def search(index: Index, values: Floats, k: int, where: Ids | None = None) -> Ids:
     """Return the ids of the k best rows, ordered by (score, id), the largest score first.
 
     Args:
@@ -65,15 +69,31 @@ def search(index: RowIndex | DeltaIndex, values: Floats, k: int, where: Ids | No
         k: at least 1; it may exceed the number of rows.
         where: the ids that may be found; None for all.
     """
-    allowed = None if where is None else IdFilter.of(where)
-    parts = [_best(index, values, k, [allowed])] if isinstance(index, RowIndex) else _parts(index, values, k, allowed)
+    return scored(index, values, k, where)[0]
+
+
+def scored(index: Index, values: Floats, k: int, where: Ids | None = None) -> tuple[Ids, Floats]:
+    """Return the ids that :func:`search` returns, and their scores."""
+    if isinstance(index, RemoteShards):
+        return merge(index.best(values, k, where), k)
+    return merge(_parts(index, values, k, None if where is None else IdFilter.of(where)), k)
+
+
+def merge(parts: Sequence[tuple[Ids, Floats]], k: int) -> tuple[Ids, Floats]:
+    """Return the k best of the rows that several indexes found, ordered by (score, id)."""
     ids, found = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
     order = np.lexsort((ids, -found))[:k]
-    return np.asarray(ids[order], np.int64)
+    return np.asarray(ids[order], np.int64), np.asarray(found[order], np.float32)
 
 
-def _parts(index: DeltaIndex, values: Floats, k: int, allowed: IdFilter | None) -> list[tuple[Ids, Floats]]:
-    """Return the best rows of a base without what was removed, and those of what was added."""
+def _parts(
+    index: RowIndex | DeltaIndex | Shards, values: Floats, k: int, allowed: IdFilter | None
+) -> list[tuple[Ids, Floats]]:
+    """Return the best rows of each part: of a base without what was removed, of what was added, of shards."""
+    if isinstance(index, Shards):
+        return [best for part in index.parts for best in _parts(part, values, k, allowed)]
+    if isinstance(index, RowIndex):
+        return [_best(index, values, k, [allowed])]
     kept = IdFilter(index.removed, inverse=True) if len(index.removed) else None
     found = [_best(index.base, values, k, [allowed, kept])]
     return found if index.delta is None else [*found, _best(index.delta, values, k, [allowed])]

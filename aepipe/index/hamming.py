@@ -275,6 +275,10 @@ class RowIndex:
         """Return an index without some rows; see :meth:`HammingIndex.remove`."""
         return DeltaIndex(self).remove(ids)
 
+    def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some ids have a row, bool[n]."""
+        return self.postings.places(ids)[1]
+
     def prefix(self, n_bits: int) -> RowIndex:
         """Return a flat index by the first bits; see :meth:`HammingIndex.prefix`.
 
@@ -356,7 +360,7 @@ class DeltaIndex:
         if self.delta:
             (folder / layout.Index.ADDED).mkdir()
             self.delta.save(folder / layout.Index.ADDED)
-        counts = {"added": len(self.delta or ()), "removed": len(self.removed), "base_rows": len(self.base)}
+        counts = {**self.changes, "base_rows": len(self.base)}
         metadata = {"schema": 1, "kind": DELTA, "fingerprint": self.fingerprint, "n_bits": self.n_bits, **counts}
         (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
 
@@ -368,6 +372,11 @@ class DeltaIndex:
     def n_codes(self) -> int:
         """Codes that a search compares: those of the base and those of the delta."""
         return self.base.n_codes + (self.delta.n_codes if self.delta else 0)
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """How many rows were added, and how many were removed, since the base was built."""
+        return {"added": len(self.delta or ()), "removed": len(self.removed)}
 
     def __len__(self) -> int:
         return len(self.base) - len(self.removed) + len(self.delta or ())
@@ -416,8 +425,8 @@ class DeltaIndex:
 
     def holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of some ids have a row, bool[n]."""
-        there = self.base.postings.places(ids)[1] & self._left.allows(ids)
-        return there | self.delta.postings.places(ids)[1] if self.delta else there
+        there = self.base.holds(ids) & self._left.allows(ids)
+        return there | self.delta.holds(ids) if self.delta else there
 
     def prefix(self, n_bits: int) -> DeltaIndex:
         """Return an index by the first bits; see :meth:`HammingIndex.prefix`."""
@@ -437,10 +446,7 @@ class DeltaIndex:
         found = found.at(self._where(where).allows(found.ids))
         if not self.delta:
             return found
-        more = self.delta.within(codes, radius, where, threads=threads)
-        query = np.concatenate([found.query, more.query])
-        distances = np.concatenate([found.distances, more.distances])
-        return RaggedHits.sort(query, distances, np.concatenate([found.ids, more.ids]), len(codes))
+        return RaggedHits.merge([found, self.delta.within(codes, radius, where, threads=threads)])
 
     def _where(self, where: NDArray[np.int64] | None) -> IdFilter:
         if where is None:

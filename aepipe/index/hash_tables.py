@@ -203,10 +203,10 @@ class Tables:
             np.save(folder / COPIES, self.copies)
 
     def buckets(self, query: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first place and the size of each value's bucket: twice int64[F].
+        """Return the first place and the size of each value's bucket: twice int64[F], or int64[Q, F].
 
         Args:
-            query: words[V].
+            query: words[V], or words[Q, 1, V] for several.
             values: the F values to look up.
         """
         slots = slots_of((query & values.masks) ^ values.flips, self._shift)
@@ -225,7 +225,7 @@ class Tables:
         Args:
             begin: int64[F], as :meth:`buckets` returns.
             sizes: int64[F].
-            query: words[V].
+            query: words[V], or words[C, V]: that of each code.
 
         Returns:
             Positions, uint32[C], which may contain a code several times; distances, uint16[C].
@@ -260,9 +260,9 @@ def fetched(packed: NDArray[np.uint8], positions: NDArray[np.integer]) -> Words:
 
 def _distances(words: Words, query: Words) -> NDArray[np.uint16]:
     # Word by word: numpy is slow where the innermost loop is short.
-    total: NDArray[np.uint16] = np.bitwise_count(words[:, 0] ^ query[0]).astype(np.uint16)
+    total: NDArray[np.uint16] = np.bitwise_count(words[:, 0] ^ query[..., 0]).astype(np.uint16)
     for word in range(1, words.shape[1]):
-        total += np.bitwise_count(words[:, word] ^ query[word])
+        total += np.bitwise_count(words[:, word] ^ query[..., word])
     return total
 
 

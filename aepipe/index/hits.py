@@ -107,6 +107,13 @@ class RaggedHits:
         ids = np.concatenate([part.ids for part in parts])
         return cls(ids, np.concatenate([part.distances for part in parts]), offsets)
 
+    @classmethod
+    def merge(cls, parts: Sequence[RaggedHits]) -> RaggedHits:
+        """Return the hits of several indexes, at least one, for the same queries; no row is in two."""
+        query = np.concatenate([part.query for part in parts])
+        distances = np.concatenate([part.distances for part in parts])
+        return cls.sort(query, distances, np.concatenate([part.ids for part in parts]), len(parts[0]))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

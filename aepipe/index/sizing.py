@@ -3,6 +3,7 @@
 The speed of a scan is measured on this machine. Distances of hits, fill of buckets and the share of distinct codes are
 measured on the codes of a collection, where there is one. For more rows than the collection has, the prediction is
 cautious: it assumes hits no nearer and codes no less distinct than now, although both happen as a collection grows.
+What does not fit on one machine is planned in shards, on as many machines as that takes.
 
 Legend: N rows, M distinct codes, W bytes of a code, m substrings.
 """
@@ -10,7 +11,7 @@ Legend: N rows, M distinct codes, W bytes of a code, m substrings.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from aepipe.index.cost_model import NEAREST, TYPICAL, Reach, cheapest, measured,
 from aepipe.index.hash_tables import COPIED
 from aepipe.index.kinds import ivf
 from aepipe.index.scan import Scan
+from aepipe.index.shards import MOST_SHARDS
 
 TRIED, ROUNDS = 1_000_000, 9
 """Codes and repetitions with which a scan is timed."""
@@ -32,6 +34,10 @@ PER_ROW, PER_CODE = 12, 8
 """Bytes in addition to the codes: for each row its id and its place by id, for each code the start of its rows."""
 SLOWER = 1.5
 """The 95th percentile of scans, in medians."""
+BUILT, FILLED, PUT_IN_CELL = 0.73e-6, 0.17e-6, 5e-9
+"""Seconds of building: for each row; for each code and table; for each code and cell."""
+MOST_ROWS = 1_000_000_000
+"""Rows of a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Offer:
         median: median time of a query, in milliseconds.
         p95: 95th percentile of the time of a query, in milliseconds.
         recall: of the 10 nearest rows.
+        build: seconds in which one thread builds it.
     """
 
     kind: str
@@ -85,6 +92,45 @@ class Offer:
     median: float
     p95: float
     recall: float
+    build: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An index in shards, and the machines that hold them.
+
+    Attributes:
+        shard: the offer for one shard.
+        rows: of a shard.
+        shards: how many.
+        machines: how many; each searches its shards in turn, all machines at the same time.
+        median: median time of a query, in milliseconds.
+        p95: 95th percentile of the time of a query, in milliseconds.
+        fits: whether it does what is asked for.
+    """
+
+    shard: Offer
+    rows: int
+    shards: int
+    machines: int
+    median: float
+    p95: float
+    fits: bool
+
+    @property
+    def memory(self) -> int:
+        """Bytes that must be in memory, of all machines."""
+        return self.shards * self.shard.memory
+
+    @property
+    def disk(self) -> int:
+        """Bytes on the disks of all machines."""
+        return self.shards * self.shard.disk
+
+    @property
+    def build(self) -> float:
+        """Seconds in which each machine builds its shards, with one thread; all work at a time."""
+        return -(-self.shards // self.machines) * self.shard.build
 
 
 def time_scan(n_bits: int) -> Machine:
@@ -125,7 +171,8 @@ def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
     held = count * n_bytes(codes.n_bits)
     disk = held + rows * PER_ROW + count * PER_CODE
     scan = scan_cost(codes.n_bits, count) * machine.speed / 1e6
-    found = [Offer("flat", {}, disk, held, scan, SLOWER * scan, 1.0)]
+    build = rows * BUILT * machine.speed
+    found = [Offer("flat", {}, disk, held, scan, SLOWER * scan, 1.0, build)]
     if codes.reaches:
         found.append(_multihash(rows, count, codes, machine, found[0]))
     for probes, cells, recall in codes.recalls:
@@ -134,36 +181,56 @@ def offers(rows: int, codes: Codes, machine: Machine) -> list[Offer]:
         took = ivf.cost(codes.n_bits, count, cells=ivf.usual_cells(count), share=probes / cells)
         median = took * machine.speed / 1e6
         more = count * (n_bytes(codes.n_bits) + 8)
-        found.append(Offer("ivf", {"probes": wanted}, disk + more, more, median, SLOWER * median, recall))
+        cells_filled = build + count * ivf.usual_cells(count) * PUT_IN_CELL * machine.speed
+        times = median, SLOWER * median
+        found.append(Offer("ivf", {"probes": wanted}, disk + more, more, *times, recall, cells_filled))
     return found
 
 
-def choose(found: Sequence[Offer], *, ram: int | None, p95: float | None, recall: float) -> Offer | None:
-    """Return the fastest offer that fits; None where none does.
+def layouts(
+    rows: int, codes: Codes, machine: Machine, *, ram: int | None, p95: float | None, recall: float
+) -> list[Layout]:
+    """Return each kind of index in as few shards as will do, the exact kinds first.
 
     Args:
-        found: the offers.
-        ram: bytes available; None for no limit.
+        rows: N.
+        codes: properties of their codes.
+        machine: each of the machines, with one thread.
+        ram: bytes available on each; None for no limit, and a machine for each shard.
         p95: milliseconds allowed; None for no limit.
         recall: the least recall.
     """
-    fitting = [
-        one
-        for one in found
-        if one.recall >= recall and (ram is None or one.memory <= ram) and (p95 is None or one.p95 <= p95)
-    ]
-    return min(fitting, key=lambda one: (one.median, one.memory), default=None)
+    least = -(-rows // MOST_ROWS)
+    found = [_layout(rows, least, one, ram, p95, recall) for one in offers(-(-rows // least), codes, machine)]
+    for shards in _more(least):
+        if all(one.fits or one.shard.recall < recall for one in found):
+            break
+        tried = [_layout(rows, shards, one, ram, p95, recall) for one in offers(-(-rows // shards), codes, machine)]
+        found = [old if old.fits else new for old, new in zip(found, tried, strict=True)]
+    return found
 
 
-def machines(found: Sequence[Offer], *, ram: int | None, p95: float | None, recall: float) -> int:
-    """Return the smallest number of machines that share the rows so that an offer fits on each."""
-    needed = []
-    for one in found:
-        if one.recall >= recall:
-            by_ram = 1 if ram is None else -(-one.memory // ram)
-            by_time = 1 if p95 is None else int(np.ceil(one.p95 / p95))
-            needed.append(max(by_ram, by_time))
-    return int(min(needed))
+def choose(found: Sequence[Layout]) -> Layout | None:
+    """Return the fastest layout that fits; None where none does."""
+    return min((one for one in found if one.fits), key=lambda one: (one.median, one.memory), default=None)
+
+
+def _more(least: int) -> Iterator[int]:
+    """Yield numbers of shards, each about a twentieth larger than the one before."""
+    shards = least
+    while (shards := max(shards + 1, shards * 21 // 20)) <= MOST_SHARDS:
+        yield shards
+
+
+def _layout(rows: int, shards: int, offer: Offer, ram: int | None, p95: float | None, recall: float) -> Layout:
+    """Return as few machines as will do for a number of shards."""
+    by_ram = 1 if ram is None else ram // offer.memory
+    by_time = shards if p95 is None else int(p95 / offer.p95)
+    each = min(shards, by_ram, by_time)
+    machines = -(-shards // max(1, each))
+    in_turn = -(-shards // machines)
+    times = in_turn * offer.median, in_turn * offer.p95
+    return Layout(offer, -(-rows // shards), shards, machines, *times, each > 0 and offer.recall >= recall)
 
 
 def _multihash(rows: int, count: int, codes: Codes, machine: Machine, flat: Offer) -> Offer:
@@ -183,7 +250,8 @@ def _multihash(rows: int, count: int, codes: Codes, machine: Machine, flat: Offe
         for wanted, scanned in ((0.5, flat.median), (0.95, flat.p95))
     )
     options = {"substrings": reach.n_parts}
-    return Offer("multihash", options, flat.disk + tables, flat.memory + tables, median, p95, 1.0)
+    build = flat.build + reach.n_parts * count * FILLED * machine.speed
+    return Offer("multihash", options, flat.disk + tables, flat.memory + tables, median, p95, 1.0, build)
 
 
 def _recalls(codes: Scan) -> tuple[tuple[int, int, float], ...]:

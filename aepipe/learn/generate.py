@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load as tensors
 from torch import Tensor, nn
 
 from aepipe.errors import QueryError
@@ -30,6 +30,7 @@ from aepipe.learn.nets import Switches
 from aepipe.learn.posterior import Gaussian, Stochastic
 from aepipe.learn.spec import LayerSpec
 from aepipe.learn.stack import unroll
+from aepipe.store.io import weights_in
 
 Draw = Callable[[int, int, torch.Generator], Tensor]
 """``(rows, width, generator) -> codes``, float[rows, width]: a draw from a prior."""
@@ -90,7 +91,7 @@ def open_finetuned(specs: Sequence[LayerSpec], shape: Sequence[int], file: Path,
         compute: the device.
     """
     model = unroll(stack.build(specs, shape, seed=0))
-    model.load_state_dict(load_file(file))
+    model.load_state_dict(weights_in(file, tensors))
     return model.to(compute.device).eval()
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load as tensors
 from torch import Tensor, nn
 
 from aepipe.evaluate.baselines import itq_rotation
@@ -31,7 +31,7 @@ from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.nets import Net, Turn
 from aepipe.learn.posterior import Rotation
 from aepipe.learn.spec import LayerSpec
-from aepipe.store.io import array_in
+from aepipe.store.io import array_in, weights_in
 
 LIFT = 2.0
 """In lengths of codes. More brings angles nearer to distances, but leaves codes fewer of the values of a byte."""
@@ -65,14 +65,18 @@ def load(
         files: the weights of the trained layers, safetensors, bottom up.
         seed: as :func:`build`.
         compute: the device.
+
+    Raises:
+        CorruptError: a file holds no weights.
+        StoreError: the system refused to read one.
     """
     layers = build(specs, shape, seed=seed)
     for layer, file in zip(layers, files, strict=False):
-        layer.load_state_dict(load_file(file))
+        layer.load_state_dict(weights_in(file, tensors))
     return [layer.to(compute.device) for layer in layers]
 
 
-def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path, world: World = ALONE) -> Feed:
+def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path) -> Feed:
     """Encode all rows through the finished layers.
 
     Args:
@@ -179,7 +183,7 @@ def load_finetuned(layers: Sequence[Autoencoder], file: Path) -> None:
         layers: all of them, the layer of bits last; changed in place.
         file: ``weights.safetensors`` of a model of the same layers.
     """
-    unroll(layers).load_state_dict(load_file(file))
+    unroll(layers).load_state_dict(weights_in(file, tensors))
 
 
 def fit_rotation(model: Autoencoder, rows: Feed) -> None:

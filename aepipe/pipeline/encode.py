@@ -1,5 +1,7 @@
 """Encode rows: only those without a code are encoded, and known codes are reused.
 
+Rows that are a list of parts have a segment for each part, which an engine makes; that of a part that stays is reused.
+
 Files: :class:`aepipe.store.layout.Codes`, that is ids, int64[N] ascending, and codes, uint8[N, W], packed as
 :mod:`aepipe.codes.bitcodes` says; with them, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as
 :mod:`aepipe.codes.encoder` defines it.
@@ -10,20 +12,26 @@ Legend: N rows, W bytes of a code, H width of the embedding.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import engines
 from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import n_bytes
 from aepipe.codes.encoder import Encoder
+from aepipe.engines import Done, Engine, Needs, Part, Work, check_stopped
+from aepipe.engines.local import Local
 from aepipe.errors import SourceError, shortened
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes
 from aepipe.store import layout
-from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import array_in
 from aepipe.store.rows import Rows
 
@@ -63,7 +71,87 @@ def encode(store: Store, model: Ref, rows: Ref, *, known: Sequence[Ref] = (), em
         return draft.finish(inputs, facts)
 
 
-def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool) -> None:
+def encode_all(
+    store: Store,
+    model: Ref,
+    rows: Ref,
+    *,
+    known: Sequence[Ref] = (),
+    embedding: bool = True,
+    engine: Engine | None = None,
+) -> list[Ref]:
+    """Return segments with the codes of all rows: known ones, and those of the rows that no known segment holds.
+
+    Args:
+        store: where artifacts are read and written.
+        model: the encoder.
+        rows: the collection; where it is a list of parts, each of them has a segment, and ``known`` ones are left out.
+        known: segments of codes that this encoder made earlier.
+        embedding: keep the embeddings too, one byte for each unit.
+        engine: that encodes parts; that of the environment where it is None.
+
+    Raises:
+        SourceError: as :func:`encode`.
+    """
+    if not store.parts(rows):
+        return [*known, encode(store, model, rows, known=known, embedding=embedding)]
+    table, engine = Rows(store.path(rows)), engine or engines.resolve()
+    pairs = zip(store.parts(rows), table.parts, strict=True)
+    refs = [ref_of("segment", _of_part(model, part, one.runs(), embedding)) for part, one in pairs]
+    missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
+    threads = max(1, engine.cpus // max(1, len(missing))) if isinstance(engine, Local) else 1
+    given = {"store": str(store.root), "model": str(model), "embedding": embedding, "threads": threads}
+    work = Work("encoding", encode_part, given)
+    done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)
+    for one in engine.map(work, missing, Needs(cpus=threads)):
+        done += one.rows
+        step("encoding", done, len(table))
+    return refs
+
+
+def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads: int) -> Done:
+    """Encode one part of a list of rows, unless that was done before.
+
+    Args:
+        part: its number in the list, and the reference of the list.
+        store: the folder of the store.
+        model: the encoder.
+        embedding: keep the embeddings too.
+        threads: to encode with.
+
+    Raises:
+        SourceError: a row has no code.
+    """
+    began = time.monotonic()
+    place, encoder, table = _opened(store, Ref.parse(model), Ref.parse(part.ref))
+    rows = table.part(part.number)
+    inputs = _of_part(Ref.parse(model), Ref("rows", table.part_names[part.number]), rows.runs(), embedding)
+    ref = ref_of("segment", inputs)
+    if not place.reuse(ref):
+        place.verified(Ref("rows", table.part_names[part.number]))
+        ids = np.sort(rows.ids())
+        with place.draft("segment") as draft:
+            _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads)
+            facts = {"kind": "codes", "fingerprint": encoder.fingerprint, "n_bits": encoder.n_bits, "rows": len(ids)}
+            draft.finish(inputs, facts)
+    return Done(part.number, str(ref), rows=len(rows), seconds=time.monotonic() - began)
+
+
+@lru_cache(2)
+def _opened(store: str, model: Ref, rows: Ref) -> tuple[Store, Encoder, Rows]:
+    place = Store(Path(store))
+    return place, Encoder.open(place.verified(model)), Rows(place.path(rows))
+
+
+def _of_part(model: Ref, part: Ref, runs: NDArray[np.int64], embedding: bool) -> dict[str, Any]:
+    """Return what decides the codes of a part: also its ids, which are in the segment."""
+    inputs = {"stage": "encode", "version": VERSION, "model": str(model), "rows": str(part)}
+    return inputs | {"ids": digest_of(runs.tolist()), "embedding": embedding}
+
+
+def _encode(
+    encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool, threads: int = 0
+) -> None:
     """Write the codes of some rows in the order of their ids, block by block."""
     np.save(folder / layout.Codes.IDS, ids)
     # Mapped, because codes and embeddings of all rows may not fit into memory.
@@ -73,14 +161,16 @@ def _encode(encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path,
     for block, items in table.batches(BLOCK):
         new = np.isin(block, ids, assume_unique=True)
         if new.any():
-            found = encoder.encode(items[new], threads=os.cpu_count() or 1)
+            found = encoder.encode(items[new], threads=threads or os.cpu_count() or 1)
             _check(table, block[new], items[new], found)
             places = np.searchsorted(ids, block[new])
             codes[places] = found.codes.packed
             if finer is not None:
                 finer[places] = encoders.quantize(found.embedding)
         seen += len(block)
-        step("encoding", seen, len(table))
+        check_stopped()
+        if not threads:  # a part has no progress of its own
+            step("encoding", seen, len(table))
 
 
 def _check(table: Rows, ids: NDArray[np.int64], items: NDArray[np.generic], found: encoders.Encoding) -> None:
@@ -100,7 +190,7 @@ def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) 
     """Return the segments of codes that still hold for the present rows.
 
     A row keeps its id when the bytes under its key change, so its old code would be wrong: it is left out. Codes of
-    vanished rows do no harm and stay. :data:`MOST` segments are merged into one.
+    vanished rows do no harm and stay. :data:`MOST` segments are merged into one. None holds for rows in parts.
 
     Args:
         store: where artifacts are read and written.
@@ -108,6 +198,8 @@ def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) 
         before: the rows of that release.
         after: the present rows.
     """
+    if store.parts(after):  # each part has a segment of its own
+        return []
     old, new = (Rows(store.verified(ref)) for ref in (before, after))
     old_ids, new_ids = old.ids(), new.ids()
     both, at_old, at_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)

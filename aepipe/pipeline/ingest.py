@@ -4,42 +4,46 @@ Each item is read once and hashed; it is decoded unless the rows of the run befo
 long as the source gives the items of those rows in the same order, nothing is written; at the first difference, the
 rows that agreed are copied. So a run over an unchanged source only reads and hashes, and returns the rows of before.
 
-Memory holds a bounded window of items, one row group, and key and digests of each item.
+Memory holds a bounded window of items, one row group, and key and digests of each item. A large collection is read in
+parts (:mod:`aepipe.pipeline.parts`), which needs much less, and whose unchanged parts are not even read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aepipe import log
-from aepipe.errors import SourceError
+from aepipe.engines import Engine
+from aepipe.pipeline.intake import (
+    RowsTaken,
+    check_bad,
+    check_splits,
+    check_vanished,
+    entry_of,
+    lying_in,
+    quarantine_file,
+    reading_facts,
+)
+from aepipe.pipeline.parts.collection import Life, ingest_parts
+from aepipe.pipeline.parts.listing import in_parts
+from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
-from aepipe.sources.item import Item, Source
+from aepipe.sources.item import Source
 from aepipe.sources.loader import Outcome, read_all
-from aepipe.sources.passed_over import PassedOver
-from aepipe.store import layout, reading
+from aepipe.store import reading
 from aepipe.store.artifacts import Ref, Store, digest_of
-from aepipe.store.column_names import renamed
-from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter, write_quarantine
+from aepipe.store.rows import Finder, Rejected, Rows
 
 VERSION = 1
-REASONS = 3
-"""Reasons for unreadable items that an error names."""
 REPORT_EVERY = 1000
 """Items between two reports of progress."""
-_as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
 def ingest(
@@ -49,6 +53,8 @@ def ingest(
     previous: Ref | None = None,
     next_id: int = 0,
     given: Mapping[str, int] | None = None,
+    recipe: Recipe | None = None,
+    engine: Engine | None = None,
 ) -> Ref:
     """Read a source into rows.
 
@@ -59,6 +65,8 @@ def ingest(
             rows themselves are returned where nothing has changed.
         next_id: the first id for a new key; smaller ones were given before, perhaps to rows that are gone.
         given: ids by key that releases besides ``previous`` gave; these keys get them again.
+        recipe: that the source was made by; an engine that reads parts in other processes opens the source by it.
+        engine: that reads the parts of a large collection; that of the environment where it is None.
 
     Returns:
         The rows. Their facts are those of :class:`aepipe.store.rows.Rows`, ``location``, ``roots``, those of
@@ -72,20 +80,25 @@ def ingest(
         FullError: the disk is full.
     """
     source = source.fitted(store.manifest(previous).inputs.get("features") if previous else None)
+    total = source.total()
+    parted, items = in_parts(source, total, always=previous is not None and bool(store.parts(previous)))
+    if parted:
+        life = Life(previous, next_id, given or {})
+        return ingest_parts(store, source, life, items=items, total=total, recipe=recipe, engine=engine)
     before = PreviousRows.at(store, previous, source.features())
     # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
     before.given = given or {}
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
-        total, done = source.total(), 0
-        for done, outcome in enumerate(read_all(source, before.find), 1):
+        done = 0
+        for done, outcome in enumerate(read_all(source, before.find, items=items), 1):
             collection.take(outcome)
             if done % REPORT_EVERY == 0:
                 log.step("ingest", done, total, collection.note)
         log.step("ingest", done, done, collection.note)
         listed = quarantine_file(store, source.name, collection.rejected, source.passed_over)
         collection.judge(listed)
-        digest, read = collection.digest(), _reading(source, collection.rejected)
+        digest, read = collection.digest(), reading_facts(source, collection.rejected)
         if previous is not None and before.stands(digest):
             reading.keep(store, source.name, previous, read)
             return previous
@@ -102,18 +115,7 @@ def ingest(
     return made
 
 
-def lying_in(location: Path, roots: Iterable[Path]) -> dict[str, Any]:
-    """Return the facts of rows that say where the items lie.
-
-    Args:
-        location: the folder that places are relative to.
-        roots: other folders, which whole paths may lead into.
-    """
-    more = sorted({str(root) for root in roots} - {str(location)})
-    return {"location": str(location), **({"roots": more} if more else {})}
-
-
-def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -> Ref:
+def ingest_next(store: Store, source: Source, name: str, previous: Ref | None, *, recipe: Recipe | None = None) -> Ref:
     """Read a source into rows; no id is given twice in the life of a collection.
 
     Args:
@@ -121,6 +123,7 @@ def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -
         source: read item by item.
         name: of the collection.
         previous: rows of the release that the run starts from; None for the first run.
+        recipe: that the source was made by.
 
     Raises:
         SourceError, FullError: as :func:`ingest`.
@@ -128,7 +131,8 @@ def ingest_next(store: Store, source: Source, name: str, previous: Ref | None) -
     """
     known = Rows(store.path(previous)).next_id if previous else 0
     given = lifecycle.ids_given(store, name, since=known)
-    return ingest(store, source, previous=previous, next_id=lifecycle.next_id(store, name), given=given)
+    next_id = lifecycle.next_id(store, name)
+    return ingest(store, source, previous=previous, next_id=next_id, given=given, recipe=recipe)
 
 
 def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: float) -> dict[str, Any] | None:
@@ -150,7 +154,7 @@ def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: flo
                 return None
         if not before.stands(collection.digest()):
             return None
-        return _reading(source, collection.rejected)
+        return reading_facts(source, collection.rejected)
 
 
 class PreviousRows:
@@ -210,12 +214,9 @@ class _Collection:
     """Rows being collected, and their counts; a context manager that closes its writer."""
 
     def __init__(self, folder: Path, source: Source, before: PreviousRows) -> None:
-        self._folder = folder
         self._source = source
         self._before = before
-        self._records = before.usable.records() if before.usable else iter(())
-        self._agreed = 0
-        self._writer: RowsWriter | None = None
+        self._rows = RowsTaken(folder, source, before.usable)
         self._next_id = before.next_id
         self._keys: list[str] = []
         self._ids: list[int] = []
@@ -228,13 +229,12 @@ class _Collection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+        self._rows.__exit__(None, None, None)
 
     @property
     def differs(self) -> bool:
         """Whether a row was not that of the run before, or an item was unreadable."""
-        return self._writer is not None or bool(self.rejected)
+        return self._rows.differs or bool(self.rejected)
 
     @property
     def note(self) -> str:
@@ -253,25 +253,10 @@ class _Collection:
         split = self._source.split(item, outcome.sha256)
         self._count(item.key, outcome.sha256)
         self._keys.append(item.key)
-        self._entries += _entry(item, split, outcome.sha256)
+        self._entries += entry_of(item, split, outcome.sha256)
         self._splits[split] += 1
         self._ids.append(self._id(item.key))
-        if self._writer is None and self._agrees(item, split, outcome.sha256):
-            self._agreed += 1  # nothing is written as long as all rows agree
-            return
-        features = outcome.features if outcome.features is not None else self._feature(outcome.known)
-        self._started().append(
-            Row(
-                id=self._ids[-1],
-                key=item.key,
-                sha256=outcome.sha256,
-                place=item.place,
-                split=split,
-                features=features,
-                label=item.label,
-                columns=item.columns,
-            )
-        )
+        self._rows.take(outcome, split, self._ids[-1])
 
     def judge(self, listed: Path) -> None:
         """Refuse a source with too many bad or vanished items, or with nothing to train on.
@@ -280,20 +265,8 @@ class _Collection:
             SourceError: the source is refused.
         """
         check_bad(self._source, self.rejected, len(self._keys), listed)
-        vanished, allowed = self.changes()["vanished"], self._source.max_vanished_share
-        # Another location is another collection of files, where everything is expected to be gone.
-        if self._before.location == str(self._source.location) and vanished > allowed * len(self._before):
-            raise SourceError(
-                f"{self._source.location}: {vanished:,} of the {len(self._before):,} items of the run before are not "
-                f"there any more, and max_vanished_share allows {allowed:.1%}. Is the disk mounted? If they are meant "
-                "to be gone, say max_vanished_share = 1 under [source]"
-            )
-        if not self._keys:
-            first = next((one["reason"] for one in self._source.passed_over.facts()), "nothing in it")
-            raise SourceError(f"{self._source.location}: no item to learn from; all are passed over: {first}")
-        if not self._splits["train"]:
-            found = ", ".join(f"{name!r} ({count:,})" for name, count in self._splits.most_common(5))
-            raise SourceError(f"{self._source.location}: no item is in the split 'train'; there are: {found}")
+        check_vanished(self._source, self.changes()["vanished"], len(self._before), self._before.location)
+        check_splits(self._source, self._splits)
 
     def digest(self) -> str:
         """Return the digest of the source: (key, sha256, label, split, columns) by key."""
@@ -307,9 +280,7 @@ class _Collection:
 
     def finish(self, digest: str) -> dict[str, Any]:
         """Complete the files, and return the facts of the table."""
-        passed_over = self._source.passed_over.listed()
-        self._started().close(source=digest, next_id=self._next_id, rejected=self.rejected, passed_over=passed_over)
-        return Rows(self._folder).facts
+        return self._rows.finish(digest, self._next_id, self.rejected, self._source.passed_over)
 
     def changes(self) -> dict[str, int]:
         """Return the numbers of ``new``, ``changed`` and ``vanished`` keys since the run before."""
@@ -327,82 +298,3 @@ class _Collection:
         if known is None:
             known, self._next_id = self._next_id, self._next_id + 1
         return known
-
-    def _agrees(self, item: Item, split: str, sha256: bytes) -> bool:
-        """Say whether the next row of the run before is this item."""
-        record = next(self._records, None)
-        if record is None:
-            return False
-        found = (record.key, record.sha256, record.label, record.split, record.columns)
-        return found == (item.key, sha256, item.label, split, dict(item.columns))
-
-    def _started(self) -> RowsWriter:
-        """Return the writer; opening it copies the rows that agreed so far."""
-        if self._writer is None:
-            source = self._source
-            self._writer = RowsWriter(self._folder, shape=source.shape, columns=source.schema(), dtype=source.dtype)
-            if self._before.usable is not None:
-                for row in islice(self._before.usable.rows(), self._agreed):
-                    self._writer.append(row)
-        return self._writer
-
-    def _feature(self, row: int) -> NDArray[np.generic]:
-        assert self._before.usable is not None
-        return self._before.usable.feature(row)
-
-
-def _reading(source: Source, rejected: list[Rejected]) -> dict[str, Any]:
-    """Return what the source did not use, and what it guessed, as facts."""
-    passed_over, unreadable = source.passed_over, PassedOver()
-    for bad in rejected:
-        unreadable.add(bad.key, bad.reason)
-    return {
-        "files": passed_over.read,
-        "skipped": passed_over.total,
-        "passed_over": passed_over.facts(),
-        "unreadable": unreadable.facts(),
-        "left_out": dict(source.left_out),
-        "notes": [*source.notes, *renamed(source.schema().names)],
-        **({"backbone": said} if (said := list(getattr(source, "network_said", ()))) else {}),
-    }
-
-
-def check_bad(source: Source, rejected: list[Rejected], good: int, listed: Path) -> None:
-    """Refuse a source with too many unreadable items.
-
-    Raises:
-        SourceError: the source is refused.
-    """
-    bad, total, allowed = len(rejected), len(rejected) + good, source.max_bad_share
-    if bad and (bad == total or bad / total > allowed):
-        enough = math.ceil(100 * bad / total) / 100
-        remedy = f". Leave them out by exclude under [source], or say max_bad_share = {enough:g}" if good else ""
-        raise SourceError(
-            f"{source.location}: {bad:,} of {total:,} items ({bad / total:.1%}) are unreadable, and max_bad_share "
-            f"allows {allowed:.1%}: {_frequent(rejected)}. All are listed in {listed}, "
-            f"which `aepipe show --quarantine` prints{remedy}"
-        )
-
-
-def quarantine_file(store: Store, name: str, rejected: list[Rejected], passed_over: PassedOver | None = None) -> Path:
-    """Write the list of what was not read where a failed run leaves it; remove an empty one."""
-    path = store.root / layout.Root.quarantine(name)
-    if rejected or (passed_over and passed_over.counts):
-        write_quarantine(path, rejected, passed_over.listed() if passed_over else ())
-    else:
-        path.unlink(missing_ok=True)
-    return path
-
-
-def _entry(item: Item, split: str, sha256: bytes) -> bytes:
-    # Values that JSON does not know, such as dates, count as their text.
-    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
-    return hashlib.sha256(_as_json(entry).encode()).digest()
-
-
-def _frequent(rejected: list[Rejected]) -> str:
-    # The line of a row in a table tells which one it is, not why.
-    reasons = [(re.sub(r" \(line [\d,]+\)$", "", bad.reason), bad.key) for bad in rejected]
-    counts = Counter(reason for reason, _ in reasons)
-    first = dict(reversed(reasons))
-    return "; ".join(f"{count:,} x {reason} ({first[reason]})" for reason, count in counts.most_common(REASONS))

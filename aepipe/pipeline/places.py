@@ -15,7 +15,8 @@ from aepipe.store import registry
 FOLDERS, NUMBERS = 4, 1000
 """Most parts of a path in a derived name, and the number above those that are tried after a name."""
 _ENDING = re.compile(
-    r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|duckdb)"
+    r"\.(tar|tgz|zip|parquet|pq|arrow|feather|csv|tsv|txt|jsonl|ndjson|json|npy|npz|xlsx|xls|ods|db|sqlite3?|"
+    r"duckdb|mbox|mbx)"
     r"(\.(gz|bz2|xz|zst))?$"
 )
 

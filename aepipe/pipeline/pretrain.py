@@ -46,8 +46,7 @@ def pretrain(
         resolved: the recipe with every choice resolved.
         views: written by :mod:`aepipe.pipeline.views`.
         below: the finished layers, bottom up.
-        processes: those to be started for it; None trains in this one, or as one of those of ``resolved.compute``, of
-            which the first writes it.
+        processes: those to be started for it; None trains as one of those of ``resolved.compute``.
         save_every: seconds between two checkpoints.
 
     Raises:

@@ -1,8 +1,8 @@
 """Publish a release from rows, a model, its codes and their scores.
 
 It is not in service yet. Three artifacts are written: a segment of items (keys and columns of all rows), a segment of
-the index, and the release, which only refers to them. Releases of the same rows share the items, and releases of the
-same codes share the index.
+the index (one for each shard), and the release, which only refers to them. Releases of the same rows share the items,
+and releases of the same codes share the index.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.index import hamming
+from aepipe.index.shards import Shard
 from aepipe.log import step
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.origin import FACT
@@ -67,13 +68,14 @@ def publish(store: Store, recipe: Recipe, root: Path, *, recipe_file: str = "", 
     """
     rows, codes = parts["rows"], parts["codes"]
     held = write_items(store, rows, root)
-    indexed = _index(store, recipe, rows, codes)
-    index_facts = store.manifest(indexed).facts
+    count = recipe.index.shards
+    indexed = tuple(_index(store, recipe, rows, codes, Shard(number, count)) for number in range(count))
+    index_facts = store.manifest(indexed[0]).facts
     manifest = ReleaseManifest(
         name=recipe.name,
         fingerprint=index_facts["fingerprint"],
         n_bits=index_facts["n_bits"],
-        n_rows=index_facts["rows"],
+        n_rows=sum(store.manifest(one).facts["rows"] for one in indexed),
         encoder=parts["model"],
         codes=tuple(codes),
         items=held,
@@ -119,17 +121,18 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 
-def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> Ref:
-    """Build the index of the rows that the recipe wants to be found."""
+def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], shard: Shard) -> Ref:
+    """Build the index of the rows that the recipe wants to be found, or one shard of it."""
     wanted, kind = recipe.index.rows, recipe.index.kind.kind
     options = hamming.resolve(recipe.index.kind).model_dump(mode="json")
     inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
     inputs |= {"indexed": wanted, "kind": kind, "options": options}
+    inputs |= {} if shard.count == 1 else {"shard": str(shard)}
     ref = ref_of("segment", inputs)
     if store.reuse(ref):
         return ref
     table = Rows(store.verified(rows))
-    ids = table.ids("train" if wanted == "train" else None)
+    ids = shard.own(table.ids("train" if wanted == "train" else None))
     step("index", 0, len(ids))
     # Lazily: the index sorts codes on disk where they do not fit into memory.
     held = CodeSegments.open(store, codes).lazily(ids)

@@ -17,6 +17,7 @@ from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Compute
 from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
+from aepipe.sources import base
 from aepipe.sources.item import Source
 from aepipe.sources.networks import packaged
 from aepipe.words import WordsSpec
@@ -130,7 +131,7 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         SourceError: there is no such thing, or it has another space than the rows.
         ExtraError: a package is not installed.
     """
-    named, columns = named_words(recipe.features), tuple(recipe.source.options.get(WORDS, ()))
+    named, columns = named_words(recipe.features), base.several(recipe.source.options.get(WORDS, ()))
     if not named and columns:
         raise RecipeError("source.words: columns are joined to what answers words; allowed: with [features] words")
     if not named:
@@ -140,8 +141,8 @@ def _words(recipe: Recipe, source: Source) -> WordsSpec | None:
         if column not in known:
             others = f"its columns, without the label: {', '.join(known)}" if known else "it has none"
             raise RecipeError(f"source.words: the source has no column {column!r}; {others}")
-    base, backbone = recipe.file.parent, recipe.features.get("backbone")
-    return words.resolve(named, base=base, width=source.shape[0], backbone=backbone, columns=columns)
+    folder, backbone = recipe.file.parent, recipe.features.get("backbone")
+    return words.resolve(named, base=folder, width=source.shape[0], backbone=backbone, columns=columns)
 
 
 def named_words(features: Mapping[str, Any]) -> str | None:
@@ -169,7 +170,7 @@ def override(recipe: Recipe, *, name: str | None = None, device: str | None = No
         RecipeError: the name or the device is not allowed.
     """
     base = recipe.file.parent
-    table = recipe.model_dump(mode="json")
+    table = recipe.model_dump(mode="json") | {"engine": recipe.engine.model_dump()}
     table["name"] = name or recipe.name
     table["compute"]["device"] = device or recipe.compute.device
     options = table["source"]["options"]

@@ -19,6 +19,7 @@ class NightlyRules(TypedDict, total=False):
         keep: releases of each collection that stay in the store; 0 keeps all.
         hours: folders written since then stay.
         metrics: the folder where ``<name>.prom`` is written; else ``metrics`` in the store.
+        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
     """
 
     retrain: Literal["auto", "always", "never"]
@@ -27,6 +28,7 @@ class NightlyRules(TypedDict, total=False):
     keep: int
     hours: float
     metrics: str | None
+    engine: str | None
 
 
 class RunOptions(TypedDict, total=False):
@@ -45,6 +47,7 @@ class RunOptions(TypedDict, total=False):
         wait: seconds to wait for another run under its name; 0 fails at once.
         world: processes of this machine that share out each training, as ``"2"``; with an address of this machine,
             ``"2@10.0.0.1:29500"``, others join there with ``aepipe join``. Else ``$AEPIPE_WORLD`` says so.
+        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
     """
 
     source: str | PathLike[str] | None
@@ -56,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     settings: Mapping[str, Any] | None
     wait: float
     world: str | None
+    engine: str | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from aepipe import recipe as recipes
 from aepipe.codes.encoder import Decoder
@@ -33,6 +33,7 @@ from aepipe.log import step
 from aepipe.pipeline import confidence
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.io import weights_in
 from aepipe.store.labels import any_several, label_sets
 from aepipe.store.rows import Rows, gather
 from aepipe.store.segments import CodeSegments
@@ -247,8 +248,11 @@ _KEPT: dict[tuple[object, ...], _Shared] = {}
 
 def _others(store: Store, recipe: Recipe, rows: Ref) -> _Shared:
     """Return what was measured of other systems on the same rows, or what is going to hold it."""
-    key = (store.root, rows, recipe.code.bits, recipe.evaluate.queries, recipe.seed)
-    found = _KEPT.pop(key, None) or _Shared()
+    asked = (store.root, rows, recipe.evaluate.queries)
+    key = (*asked, recipe.code.bits, recipe.seed)
+    # What exact search finds depends on neither bits nor seed.
+    exact = next((one.exact for known, one in _KEPT.items() if known[: len(asked)] == asked), None)
+    found = _KEPT.pop(key, None) or _Shared(exact)
     for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST_KEPT + 1)]:
         del _KEPT[oldest]
     _KEPT[key] = found
@@ -262,12 +266,13 @@ def _fitted(store: Store, before: Ref | None, model: Ref) -> dict[str, Baseline]
     try:
         known = store.manifest(before).inputs.get("model") == str(model)
         file = store.verified(before) / layout.Scores.BASELINES
+        if not known or not file.exists():
+            return {}
+        arrays = weights_in(file, load)
     except StoreError:
         return {}
-    if not known or not file.exists():
-        return {}
     parts: dict[str, dict[str, NDArray[np.generic]]] = {}
-    for key, array in load_file(file).items():
+    for key, array in arrays.items():
         name, _, part = key.partition("/")
         parts.setdefault(name, {})[part] = array
     return {name: of_arrays(name, one) for name, one in parts.items()}

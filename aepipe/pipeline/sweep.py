@@ -142,7 +142,7 @@ def apply_settings(recipe: Recipe, settings: Settings) -> Recipe:
     Raises:
         RecipeError: there is no such key, or it cannot have such a value; the text says what is allowed.
     """
-    table = recipe.model_dump(mode="json")
+    table = recipe.model_dump(mode="json") | {"engine": recipe.engine.model_dump()}
     # The depth comes first: the other keys count the layers that are left.
     # Then the short keys, so that a longer one says more exactly what is meant.
     for key in sorted(settings, key=lambda key: (key != "depth", key != "width" and not key.startswith("fit."))):

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from aepipe import recipe, sources
 from aepipe.errors import QueryError, SourceError
-from aepipe.index.hamming import DeltaIndex
+from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.remote import RemoteShards
+from aepipe.index.shards import Shards
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes, merge_tables
 from aepipe.pipeline.encode import encode
-from aepipe.pipeline.ingest import check_bad, lying_in, quarantine_file
+from aepipe.pipeline.intake import check_bad, lying_in, quarantine_file
 from aepipe.pipeline.publish import write_items
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
@@ -39,7 +41,6 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
-from aepipe.store.row_files import row_files
 from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
@@ -53,6 +54,7 @@ UNKNOWN = (-1, b"")
 """Id and sha256 of a row that the release does not hold."""
 REPORT_EVERY = 1000
 """Rows between two reports of progress."""
+ChangedIndex: TypeAlias = DeltaIndex | Shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,18 @@ def remove(store: Store, release: Release, ids: NDArray[np.int64]) -> Ref:
     return publish_changes(store, release, without(release, ids), np.union1d(release.removed, ids), [])
 
 
-def without(release: Release, ids: NDArray[np.int64]) -> DeltaIndex:
+def without(release: Release, ids: NDArray[np.int64]) -> ChangedIndex:
     """Return the release's index without some rows; rows outside the index are ignored."""
     index = release.index
-    updated = index if isinstance(index, DeltaIndex) else DeltaIndex(index)
+    assert not isinstance(index, RemoteShards), "a release is changed where its index is"
+    updated = DeltaIndex(index) if isinstance(index, RowIndex) else index
     return updated.remove(ids[updated.holds(ids)])
 
 
 def publish_changes(
     store: Store,
     release: Release,
-    index: DeltaIndex,
+    index: ChangedIndex,
     removed: NDArray[np.int64],
     added: Sequence[tuple[Ref, Ref]],
 ) -> Ref:
@@ -223,7 +226,7 @@ def _publish_added(store: Store, release: Release, rows: Ref, replaced: NDArray[
 
 
 def _write_changes(
-    store: Store, release: Release, index: DeltaIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
+    store: Store, release: Release, index: ChangedIndex, removed: NDArray[np.int64], rows: Sequence[Ref]
 ) -> Ref:
     """Write the changes of an index since it was built, and the ids of removed rows."""
     inputs = {
@@ -238,8 +241,7 @@ def _write_changes(
         (draft.path / layout.Changes.INDEX).mkdir()
         index.save_changes(draft.path / layout.Changes.INDEX)
         np.save(draft.path / layout.Changes.REMOVED, removed)
-        counts = {"added": len(index.delta or ()), "removed": len(index.removed)}
-        return draft.finish(inputs, {"kind": "changes", **facts, **counts})
+        return draft.finish(inputs, {"kind": "changes", **facts, **index.changes})
 
 
 def _merge_additions(
@@ -391,9 +393,7 @@ def _with_path(read: Recipe, path: str, release: Release) -> Recipe:
 
 def _digests(release: Release, ids: Sequence[int]) -> Mapping[int, bytes]:
     """Return the sha256 of some rows, by id."""
-    import pyarrow.dataset as ds  # imports pandas, which takes a fifth of a second
-
-    files = [str(file) for folder in release.folders("rows") for file in row_files(folder)]
-    wanted = ds.field("id").isin(pa.array(ids, pa.int64()))
-    found = ds.dataset(files).to_table(columns=["id", "sha256"], filter=wanted)
-    return dict(zip(found.column("id").to_pylist(), found.column("sha256").to_pylist(), strict=True))
+    wanted, found = np.asarray(ids, np.int64), dict[int, bytes]()
+    for folder in release.folders("rows"):
+        found |= Rows(folder).digests_of(wanted)
+    return found

@@ -24,9 +24,11 @@ SIDE = 64
 """Height and width of the pictures that are compared."""
 VIEW = 16
 """Height and width of the views that first guesses are compared in."""
+PARTS = 8
+"""Rows and columns of the parts that slopes are between."""
 LEAST_OVERLAP = 0.35
 SOFTENED = (3, 9)
-HOPELESS = 0.5
+HOPELESS, SURE = 0.5, 0.97
 BLOCK = 256
 
 Floats = NDArray[np.float32]
@@ -79,6 +81,20 @@ def agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
     return np.concatenate([np.zeros(0, np.float32), *(_agreement(first[at], second[at], maps[at]) for at in parts)])
 
 
+def slopes(pictures: Floats) -> NDArray[np.bool_]:
+    """Return whether it gets lighter from part to part, downwards and to the right, bool[N, 2 * 8 * 7].
+
+    Source: N. Krawetz, "Kind of Like That" (dHash), 2013, here in both directions.
+
+    Args:
+        pictures: float32[N, S, S].
+    """
+    size = pictures.shape[1] // PARTS
+    means = pictures.reshape(len(pictures), PARTS, size, PARTS, size).mean((2, 4))
+    rising = [(np.diff(means, axis=axis) > 0).reshape(len(pictures), PARTS * (PARTS - 1)) for axis in (1, 2)]
+    return np.concatenate(rising, axis=1)
+
+
 def moved(pictures: Floats, maps: Floats, ground: NDArray[np.integer]) -> Floats:
     """Return pictures under maps, float32[N, S, S]; what comes in has one shade.
 
@@ -103,17 +119,25 @@ def softened(x: Floats, times: int) -> Floats:
 def _agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
     half, other_half = _halved(first), _halved(second)
     quarter, other_quarter = _halved(half), _halved(other_half)
-    maps = _refined(quarter, other_quarter, maps, 5)
+    better = _refined(quarter, other_quarter, maps, 5)
     # Most pairs have nothing in common, and that shows when they are small.
-    near = np.flatnonzero(_fit(*_laid(quarter, other_quarter, maps)) > HOPELESS)
+    plain, near = (np.flatnonzero(_fit(*_laid(quarter, other_quarter, one)) > HOPELESS) for one in (maps, better))
     found = np.zeros(len(first), np.float32)
-    if not len(near):
-        return found
-    maps = _refined(half[near], other_half[near], maps[near], 5)
-    own, other, whole = _laid(softened(first[near], 1), second[near], maps)
+    if len(near):
+        found[near] = _fit_under(first[near], second[near], _refined(half[near], other_half[near], better[near], 5))
+    # A wide band of words leads a map away from where a picture that was not moved lies best.
+    plain = plain[found[plain] < SURE]
+    if len(plain):
+        found[plain] = np.maximum(found[plain], _fit_under(first[plain], second[plain], maps[plain]))
+    return found
+
+
+def _fit_under(first: Floats, second: Floats, maps: Floats) -> Floats:
+    """Return the fit of details at full size, float32[P]; 0 under a map that leaves little or changes the size much."""
+    own, other, whole = _laid(softened(first, 1), second, maps)
     grown = np.abs(maps[:, 0] * maps[:, 4] - maps[:, 1] * maps[:, 3])
     sane = (whole.mean((1, 2)) > LEAST_OVERLAP) & (grown > 0.3) & (grown < 3)
-    found[near] = np.where(sane, _best_fit(own, softened(other, 1), whole), 0)
+    found: Floats = np.where(sane, _best_fit(own, softened(other, 1), whole), np.float32(0))
     return found
 
 

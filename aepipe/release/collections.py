@@ -278,7 +278,9 @@ def _graph(store: Store) -> Graph:
         for ref in store.refs(kind):
             found[ref] = set()
             with suppress(StoreError):
-                found[ref] = {Ref.parse(text) for text in _REF.findall(str(store.manifest(ref).inputs))}
+                made = store.manifest(ref)
+                said = f"{made.inputs} {made.facts.get('readings', '')}"
+                found[ref] = {Ref.parse(text) for text in _REF.findall(said)}
     return found
 
 

@@ -32,6 +32,8 @@ MADE = 150
 PRECISION = 0.99
 LEAST, MOST = 0.80, 0.97
 """Of the threshold. Pictures that agree more are copies, whatever the made ones say."""
+TURNED = 5
+"""Slopes of 112 that differ at most where a picture was only made small, blurred or saved again."""
 BLOCK = 512
 
 Pairs = NDArray[np.int64]
@@ -105,6 +107,10 @@ def agreements(first: Floats, second: Floats, pairs: Pairs, maps: Floats) -> Flo
         # What covers a part of one picture may mislead the map one way, and not the other.
         open_ = np.flatnonzero((agreed > 0) & (agreed < MOST))
         agreed[open_] = np.maximum(agreed[open_], _agreed(second, first, some[open_, ::-1], maps))
+        # Small, blurred and noisy copies have lost details, and kept the slopes between large parts.
+        alike = np.flatnonzero((agreed >= LEAST) & (agreed < MOST))
+        pair = (alignment.slopes(side[some[alike, at]]) for at, side in enumerate((first, second)))
+        agreed[alike[np.not_equal(*pair).sum(1) <= TURNED]] = MOST
         found[start : start + BLOCK] = agreed
     step("comparing pictures", len(pairs), len(pairs))
     return found

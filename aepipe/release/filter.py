@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,12 @@ from aepipe.store.segments import ids_of
 
 if TYPE_CHECKING:
     from aepipe.release.release import Release
+    from aepipe.store.rows import Rows
 
 SETTINGS: dict[str, Any] = {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
 MEMORY = "1GB"
+PART = "part of the rows"
+"""A column of the rows on disk: which table they are in."""
 LABELS = "labels"
 """A list of texts, where rows have several labels."""
 _NAMES = """
@@ -121,19 +124,17 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from aepipe.store.row_files import row_files
     from aepipe.store.rows import Rows
 
-    folders = release.folders("rows")
-    tables = [Rows(folder) for folder in folders]
+    tables = [Rows(folder) for folder in release.folders("rows")]
     own: dict[str, str] = tables[0].facts["columns"]
-    files = [str(file) for folder in folders for file in row_files(folder)]
     names = sql_names(own)
     shown = {name: name for name in OURS} | {new: own[name] for name, new in names.items()}
-    rows = ds.dataset(files)
+    rows, relation = _on_disk(database, tables)
     if len({name.casefold() for name in rows.schema.names}) < len(rows.schema.names) or "" in rows.schema.names:
         # The engine could not tell these columns apart, so they are read under their new names.
-        rows = rows.scanner(columns={new: ds.field(written) for new, written in shown.items()})
+        extra = {PART: ds.field(PART)} if PART in rows.schema.names else {}
+        rows = rows.scanner(columns={new: ds.field(written) for new, written in shown.items()} | extra)
         shown = {new: new for new in shown}
     database.register("rows_on_disk", rows)
     database.register("removed", pa.table({"id": np.asarray(release.removed)}))
@@ -141,10 +142,57 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     listed = ", ".join(f"{read.get(written, quoted(written))} AS {quoted(new)}" for new, written in shown.items())
     if read and LABELS not in {name.casefold() for name in shown}:
         listed, shown = f"{listed}, {_PARTED} AS {LABELS}", shown | {LABELS: LABELS}
-    database.execute(f"CREATE VIEW items AS SELECT {listed} FROM rows_on_disk ANTI JOIN removed USING (id)")
+    database.execute(f"CREATE VIEW items AS SELECT {listed} FROM {relation} ANTI JOIN removed USING (id)")
     for setting in ("enable_external_access = false", f"memory_limit = '{MEMORY}'", "lock_configuration = true"):
         database.execute(f"SET {setting}")
     return list(shown), names
+
+
+def _on_disk(database: Any, tables: Sequence[Rows]) -> tuple[Any, str]:  # noqa: ANN401
+    """Return the files of tables as one dataset, and where their rows come from in SQL.
+
+    Rows of a list have the ids of their parts on disk; these are shifted to those that they have in the list.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
+
+    from aepipe.store.row_files import row_files
+
+    numbered = list(enumerate(folder for table in tables for folder in table.folders))
+    if not any(table.part_names for table in tables):
+        return ds.dataset([str(file) for _, folder in numbered for file in row_files(folder)]), "rows_on_disk"
+    form, here = ds.ParquetFileFormat(), LocalFileSystem()
+    fragments = [
+        form.make_fragment(str(file), here, partition_expression=ds.field(PART) == number)
+        for number, folder in numbered
+        for file in row_files(folder)
+    ]
+    schema = fragments[0].physical_schema.append(pa.field(PART, pa.int64()))
+    shifts = [(part, *one) for part, table in enumerate(_parts_of(tables)) for one in _shifts(table)]
+    first = pa.table([pa.array(one, pa.int64()) for one in zip(*shifts, strict=True)], [PART, "from", "shift"])
+    database.register("shifts", first)
+    # With one run for each part the join is by equality, which is much quicker.
+    join = f"JOIN shifts AS s ON r.{quoted(PART)} = s.{quoted(PART)}"
+    join = join if len(shifts) == len(numbered) else f'ASOF {join} AND r.id >= s."from"'
+    relation = f"(SELECT r.* REPLACE (r.id + s.shift AS id) FROM rows_on_disk AS r {join})"
+    return ds.FileSystemDataset(fragments, schema, form, here), relation
+
+
+def _parts_of(tables: Sequence[Rows]) -> Iterator[Rows]:
+    for table in tables:
+        yield from table.parts
+
+
+def _shifts(part: Rows) -> Iterator[tuple[int, int]]:
+    """Yield for each run of a part its first id on disk, and what makes ids of the list of those on disk."""
+    if not part.is_listed:
+        yield 0, 0
+        return
+    place = 0
+    for first, count in part.runs().tolist():
+        yield place, first - place
+        place += count
 
 
 def _check_names(condition: str, names: Mapping[str, str]) -> None:

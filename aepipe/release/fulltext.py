@@ -88,6 +88,11 @@ def ref_of(release: Ref) -> Ref:
     return artifacts.ref_of("segment", _inputs_of(release))
 
 
+def can_be_asked(release: Release) -> bool:
+    """Whether words can be looked up: a collection has documents, and tantivy is installed."""
+    return sources.has_text(release.recipe["source"]["kind"]) and find_spec("tantivy") is not None
+
+
 def opened(store: Store, release: Release) -> FullText:
     """Open the full-text index of a release; make it where it is missing.
 

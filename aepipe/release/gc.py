@@ -25,7 +25,7 @@ from aepipe.errors import BusyError, NotFoundError, StoreError
 from aepipe.release import fulltext, maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
-from aepipe.store.artifacts import KINDS, Ref, Store
+from aepipe.store.artifacts import KINDS, LISTS, Ref, Store
 from aepipe.store.io import entries
 
 KEEP = 7
@@ -101,6 +101,7 @@ def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
     needed |= {made.ref_of(ref) for ref in kept for made in (maps, fulltext)}
     needed |= _reach(store, [part for ref in in_service for _, part in ReleaseManifest.read(store, ref).parts])
     needed |= {part for ref in store.refs("release") if store.used(ref) >= until for part in _parts(store, ref)}
+    needed |= {part for ref in needed for part in _listed(store, ref)}
     # Releases first: if this is interrupted, no release is left without its parts.
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and store.used(ref) < until)
@@ -148,6 +149,16 @@ def _parts(store: Store, release: Ref) -> list[Ref]:
     """Return the parts of a release; none of one that is damaged."""
     try:
         return [part for _, part in ReleaseManifest.read(store, release).parts]
+    except StoreError:
+        return []
+
+
+def _listed(store: Store, ref: Ref) -> list[Ref]:
+    """Return what an artifact is a list of, and what says from which listings that was read; nothing of most."""
+    if ref.kind not in LISTS:
+        return []
+    try:
+        return [*store.parts(ref), *map(Ref.parse, store.manifest(ref).facts.get("readings", ()))]
     except StoreError:
         return []
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.encoder import cosines
-from aepipe.errors import ItemError
+from aepipe.errors import ItemError, QueryError
 from aepipe.release.fulltext import FullText, text_reader
 from aepipe.release.originals import original
 from aepipe.release.release import Release
-from aepipe.release.search import Hit, Question, SearchOptions, search
+from aepipe.release.search import Found, Question, SearchOptions, search
 
 DEPTH = 300
 """Hits of each list that are fused."""
@@ -30,10 +30,8 @@ LATE = 60
 DIGITS = 4
 
 
-def fused(
-    release: Release, fulltext: FullText, asked: Sequence[Question], options: SearchOptions
-) -> Iterator[tuple[list[Hit], int | None]]:
-    """Yield the hits of each question, and the distance of the nearest row if it is known.
+def fused(release: Release, fulltext: FullText, asked: Sequence[Question], options: SearchOptions) -> Iterator[Found]:
+    """Yield the rows found for each question.
 
     Args:
         release: that is searched.
@@ -42,12 +40,23 @@ def fused(
         options: which hits.
     """
     wide = replace(options, top=max(DEPTH, options.wanted), factor=None)
-    for question, (hits, nearest) in zip(asked, search(release, asked, wide), strict=True):
-        by_code = [] if is_unknown(question) else [hit.row.id for hit in hits]
+    for question, found in zip(asked, search(release, asked, wide), strict=True):
+        by_code = [] if is_unknown(question) else found.ids.tolist()
         own = [] if question.row is None or not options.others else [question.row.id]
         words = fulltext.search(_text(release, question), DEPTH + len(own), options.where)
         ids = ranked(by_code, [one for one in words.tolist() if one not in own])
-        yield list(_hits(release, question, np.array(ids[: options.wanted], np.int64))), nearest
+        yield _measured(release, question, np.array(ids[: options.wanted], np.int64), found.nearest)
+
+
+def check_asked(questions: Sequence[Question]) -> None:
+    """Check that questions have a text to look for.
+
+    Raises:
+        QueryError: one is a bare code.
+    """
+    bare = next((one for one in questions if not (one.failure or one.row or one.meaning or one.data)), None)
+    if bare is not None:
+        raise QueryError(f"{bare.text}: has no words to look for: leave out --hybrid, or ask with a document or a row")
 
 
 def known_by_words(release: Release, question: Question) -> Question:
@@ -90,14 +99,11 @@ def _text(release: Release, question: Question) -> str:
         return ""
 
 
-def _hits(release: Release, question: Question, ids: NDArray[np.int64]) -> Iterator[Hit]:
-    """Yield rows as hits of a question, in the order of their ids."""
-    if not len(ids):
-        return
+def _measured(release: Release, question: Question, ids: NDArray[np.int64], nearest: int | None) -> Found:
+    """Return rows with their distances and cosines from a question, in the order of their ids."""
     assert question.code is not None, "what is searched has a code"
-    far = question.code.distances(release.codes_of(ids))[0].tolist()
-    near: list[float | None] = [None] * len(ids)
-    if question.embedding is not None and release.segments.width is not None:
-        near = cosines(question.embedding, release.segments.embeddings_of(ids)).round(DIGITS).tolist()
-    for rank, (row, distance, cosine) in enumerate(zip(release.describe(ids), far, near, strict=True), 1):
-        yield Hit(rank, distance, round(1 - distance / release.n_bits, DIGITS), row, cosine=cosine)
+    far = question.code.distances(release.codes_of(ids))[0]
+    if question.embedding is None or release.segments.width is None:
+        return Found(ids, far, None, nearest)
+    near = cosines(question.embedding, release.segments.embeddings_of(ids)).round(DIGITS)
+    return Found(ids, far, near.tolist(), nearest)

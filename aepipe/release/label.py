@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +22,18 @@ from aepipe.release.query import questions_from_paths, questions_from_words, rai
 from aepipe.release.release import Release
 from aepipe.release.search import Question
 from aepipe.release.words import advice, answers_words
-from aepipe.store.io import check_target, replacing
+from aepipe.words import words_in
 
-BLOCK = 1 << 16
-"""Rows that are compared at a time."""
+BLOCK, PAIRS = 1 << 16, 1 << 24
+"""Rows that are looked up at a time; and pairs of a row and a word that are compared at a time, at most."""
 SOFTNESS = 0.05
 """Divides the cosine of a word, before the exponential of it is its weight: on photographs, labels of some confidence
 were right as often as it says, or more often."""
-ENDINGS = (".csv", ".parquet")
-NAMES = ("id", "key", "label", "confidence")
-_MOST = 10_000
+Line: TypeAlias = tuple[int, str, str, float]
+"""Id, key, label and confidence of a row."""
 
 Floats = NDArray[np.float32]
+_NONE: tuple[NDArray[np.int64], Floats] = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,18 +62,6 @@ class Labelled:
         return dict(zip(self.words, np.bincount(self.places, minlength=len(self.words)).tolist(), strict=True))
 
 
-def words_in(text: str) -> tuple[str, ...]:
-    """Return the words of a list, one or a phrase in each line; each once.
-
-    Raises:
-        QueryError: there are fewer than two, or too many.
-    """
-    found = tuple(dict.fromkeys(filter(None, (line.strip() for line in text.lstrip("\ufeff").splitlines()))))
-    if not 2 <= len(found) <= _MOST:
-        raise QueryError(f"labels: {len(found):,} words; 2 to {_MOST:,} are wanted, one or a phrase in each line")
-    return found
-
-
 def label(release: Release, words: Sequence[str]) -> Labelled:
     """Label all rows of a release.
 
@@ -92,10 +80,9 @@ def label(release: Release, words: Sequence[str]) -> Labelled:
     raise_failures(asked)
     far = tuple(f"{one.text}: {one.meaning.far}" for one in asked if one.meaning and one.meaning.far)
     ids = np.asarray(release.items.ids)
-    near = np.empty((len(ids), len(known)), np.float32)
-    for start in range(0, len(ids), BLOCK):
-        near[start : start + BLOCK] = _nearness(release, asked, ids[start : start + BLOCK])
-    places, confidence = chosen(near)
+    rows = max(1, min(BLOCK, PAIRS // len(known)))
+    found = [chosen(_nearness(release, asked, ids[start : start + rows])) for start in range(0, len(ids), rows)]
+    places, confidence = (np.concatenate([one[side] for one in [*found, _NONE]]) for side in (0, 1))
     return Labelled(known, ids, places, confidence, far)
 
 
@@ -106,55 +93,21 @@ def chosen(near: Floats) -> tuple[NDArray[np.int64], Floats]:
         near: float32[N, W], the cosine of each word and each row; changed.
     """
     if not len(near):
-        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return _NONE
     best = near.argmax(axis=1)
     near -= near.max(axis=1, keepdims=True)
     weights = np.exp(near / SOFTNESS)
     return best.astype(np.int64), (1 / weights.sum(axis=1)).astype(np.float32)
 
 
-def lines(release: Release, found: Labelled) -> Iterator[tuple[int, str, str, float]]:
-    """Yield id, key, label and confidence of each row."""
-    for start in range(0, len(found), BLOCK):
+def lines(release: Release, found: Labelled, after: int = 0) -> Iterator[Line]:
+    """Yield id, key, label and confidence of each row, but for the first ones."""
+    for start in range(after, len(found), BLOCK):
         stop = start + BLOCK
         keys = [row.key for row in release.describe(found.ids[start:stop])]
         told = (found.words[place] for place in found.places[start:stop])
         confidence = (round(float(one), 4) for one in found.confidence[start:stop])
         yield from zip(found.ids[start:stop].tolist(), keys, told, confidence, strict=True)
-
-
-def write(release: Release, found: Labelled, file: Path) -> None:
-    """Write labels as CSV or Parquet, a line for each row; the release stays as it is.
-
-    Raises:
-        QueryError: rows are not written under that ending.
-        TargetError: the file cannot be written.
-        FullError: the disk is full.
-    """
-    if file.suffix.lower() not in ENDINGS:
-        raise QueryError(f"{file}: labels are written under {' or '.join(ENDINGS)}")
-    check_target(file)
-    with replacing(file) as beside:
-        (_write_csv if file.suffix.lower() == ".csv" else _write_parquet)(lines(release, found), beside)
-
-
-def _write_csv(rows: Iterator[tuple[int, str, str, float]], file: Path) -> None:
-    import csv
-
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        plain = csv.writer(stream, lineterminator="\n")
-        plain.writerow(NAMES)
-        plain.writerows(rows)
-
-
-def _write_parquet(rows: Iterator[tuple[int, str, str, float]], file: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = (pa.int64(), pa.string(), pa.dictionary(pa.int32(), pa.string()), pa.float32())
-    columns = list(zip(*rows, strict=True)) or [()] * len(NAMES)
-    table = pa.table([pa.array(one, kind) for one, kind in zip(columns, kinds, strict=True)], names=list(NAMES))
-    parquet.write_table(table, file)
 
 
 def _nearness(release: Release, asked: Sequence[Question], ids: NDArray[np.int64]) -> Floats:

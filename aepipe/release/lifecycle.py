@@ -238,7 +238,7 @@ def check_release(store: Store, ref: Ref) -> VerifyReport:
 
 def check_all(store: Store) -> VerifyReport:
     """Read every byte of a store, whether a release refers to it or not, and report all damage."""
-    return _check(store, [ref for kind in KINDS for ref in store.refs(kind)])
+    return _check(store, [ref for kind in KINDS for ref in store.refs(kind)], with_parts=False)
 
 
 def next_id(store: Store, name: str) -> int:
@@ -268,8 +268,10 @@ def ids_given(store: Store, name: str, since: int) -> dict[str, int]:
         with suppress(StoreError):  # of a damaged one, the highest id is known all the same
             for part in (one for what, one in ReleaseManifest.read(store, ref).parts if what == "rows"):
                 rows = Rows(store.path(part))
-                pairs = zip(rows.keys(), rows.ids().tolist(), strict=True) if rows.next_id > since else ()
-                found |= {key: given for key, given in pairs if given >= since}
+                for one in rows.parts if rows.next_id > since else ():
+                    ids = one.ids()
+                    pairs = zip(one.keys(), ids.tolist(), strict=True) if (ids >= since).any() else ()
+                    found |= {key: given for key, given in pairs if given >= since}
     return found
 
 
@@ -316,15 +318,16 @@ def row_count(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
-def _check(store: Store, refs: Iterable[Ref]) -> VerifyReport:
-    """Read every byte of some folders."""
+def _check(store: Store, refs: Iterable[Ref], *, with_parts: bool = True) -> VerifyReport:
+    """Read every byte of some folders; the bytes of what one is a list of count with it, or by themselves."""
     fresh = Store(store.root)  # the given one may remember folders that it has read before
     folders, n_bytes, damage = 0, 0, []
     for ref in refs:
         folders += 1
         try:
             fresh.verified(ref)
-            n_bytes += sum(int(sealed["bytes"]) for sealed in fresh.manifest(ref).outputs.values())
+            made = [fresh.manifest(one) for one in (ref, *(fresh.parts(ref) if with_parts else ()))]
+            n_bytes += sum(int(sealed["bytes"]) for one in made for sealed in one.outputs.values())
         except StoreError as error:
             damage.append(str(error))
     return VerifyReport(folders, n_bytes, tuple(damage))

@@ -1,9 +1,10 @@
 """The manifest of a release, ``release.json``: references, fingerprint, resolved recipe.
 
 Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
-once rows were added or removed: a version that does not know them must not open such a release. Either has ``words``
-as its last key where the release answers words; a version that does not know it answers everything else. The order of
-keys is part of the file, because its bytes are sealed.
+once rows were added or removed: a version that does not know them must not open such a release. Schema 3 is either of
+them with an index in several shards: ``index`` is then a list. Each has ``words`` as its last key where the release
+answers words; a version that does not know it answers everything else. The order of keys is part of the file, because
+its bytes are sealed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from aepipe.errors import CorruptError, NotFoundError
 from aepipe.store import layout, names
 from aepipe.store.artifacts import Ref, Store
 
-BUILT, CHANGED = 1, 2
-"""Schemas: of a release as it was built, and of one that rows were added to or removed from."""
+BUILT, CHANGED, SHARDED = 1, 2, 3
+"""Schemas: of a release as it was built, of one that rows were added to or removed from, and of one in shards."""
 MENDED_BY = "go back with `aepipe rollback`, or make it again with `aepipe run`"
 
 
@@ -35,7 +36,7 @@ class ReleaseManifest:
         encoder: the model.
         codes: segments of codes; those of added rows come last, one for each of ``more_rows``.
         items: keys and columns of the rows that the release was built from.
-        index: the index of these rows.
+        index: the index of these rows: one, or its shards in their order.
         scores: measured when the encoder went into service.
         source_rows: the rows that the release was built from.
         recipe: the resolved recipe.
@@ -53,7 +54,7 @@ class ReleaseManifest:
     encoder: Ref
     codes: tuple[Ref, ...]
     items: Ref
-    index: Ref
+    index: tuple[Ref, ...]
     scores: Ref
     source_rows: Ref
     recipe: dict[str, Any]
@@ -65,7 +66,7 @@ class ReleaseManifest:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> ReleaseManifest:
-        """Read the JSON object of either schema.
+        """Read the JSON object of any schema.
 
         Raises:
             KeyError, TypeError, AttributeError: it is not the object of a release.
@@ -79,7 +80,7 @@ class ReleaseManifest:
             encoder=Ref.parse(body["encoder"]),
             codes=_refs(body["codes"]),
             items=Ref.parse(body["items"]),
-            index=Ref.parse(body["index"]),
+            index=_refs(index if isinstance(index := body["index"], list) else [index]),
             scores=Ref.parse(body["scores"]),
             source_rows=Ref.parse(body["source_rows"]),
             recipe=body["recipe"],
@@ -105,17 +106,18 @@ class ReleaseManifest:
         try:
             body = json.loads(file.read_bytes())
             schema = body["schema"]
-            if schema in (BUILT, CHANGED):
+            if schema in (BUILT, CHANGED, SHARDED):
                 found = cls.parse(body)
                 return replace(found, name=names.present(store, ref, found.name))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
-        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} and {CHANGED}")
+        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} to {SHARDED}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that :meth:`parse` reads, its keys in the order of the file."""
+        as_built = BUILT if self.changes is None else CHANGED
         body = {
-            "schema": BUILT if self.changes is None else CHANGED,
+            "schema": as_built if self.n_shards == 1 else SHARDED,
             "name": self.name,
             "fingerprint": self.fingerprint,
             "n_bits": self.n_bits,
@@ -123,7 +125,7 @@ class ReleaseManifest:
             "encoder": str(self.encoder),
             "codes": [str(one) for one in self.codes],
             "items": str(self.items),
-            "index": str(self.index),
+            "index": str(self.index[0]) if self.n_shards == 1 else [str(one) for one in self.index],
             "scores": str(self.scores),
             "source_rows": str(self.source_rows),
             "recipe": self.recipe,
@@ -142,7 +144,13 @@ class ReleaseManifest:
     @property
     def facts(self) -> dict[str, Any]:
         """Facts for the artifact's own manifest, so that releases can be listed without opening."""
-        return {"name": self.name, "fingerprint": self.fingerprint, "n_bits": self.n_bits, "rows": self.n_rows}
+        facts = {"name": self.name, "fingerprint": self.fingerprint, "n_bits": self.n_bits, "rows": self.n_rows}
+        return facts if self.n_shards == 1 else {**facts, "shards": self.n_shards}
+
+    @property
+    def n_shards(self) -> int:
+        """Parts of the index."""
+        return len(self.index)
 
     @property
     def base_codes(self) -> tuple[Ref, ...]:
@@ -164,7 +172,7 @@ class ReleaseManifest:
             "encoder": (self.encoder,),
             "codes": self.codes,
             "items": (self.items, *self.more_items),
-            "index": (self.index,),
+            "index": self.index,
             "changes": () if self.changes is None else (self.changes,),
             "scores": (self.scores,),
             "words": () if self.words is None else (self.words,),

@@ -16,6 +16,9 @@ from aepipe.sources import preview
 from aepipe.sources.asked import path_named
 from aepipe.sources.confinement import Bounds
 
+MAKER = "aepipe"
+"""Who made a picture, as it says itself."""
+
 if TYPE_CHECKING:  # a question to a service loads no release
     from aepipe.release.release import Release
 
@@ -47,7 +50,8 @@ def inside(release: Release, place: str) -> bool:
 def check_output(*files: Path | None, release: Release | None = None, asked: Iterable[object] = ()) -> None:
     """Check, before any work, that files to be written are not what others are made from.
 
-    Other files that are there already are earlier outputs, and may be overwritten.
+    Other files that are there already are earlier outputs, and may be overwritten; in a folder that is asked with, so
+    are pictures that say that they are (:func:`own_mark`).
 
     Args:
         files: None where none is wanted.
@@ -63,12 +67,34 @@ def check_output(*files: Path | None, release: Release | None = None, asked: Ite
     paths = [Path(os.path.realpath(path)) for one in asked if (path := _path_in(str(one))) is not None]
     for file in there:
         real = Path(os.path.realpath(file))
-        if any(real == path or path in real.parents for path in paths):
+        if real in paths or (any(path in real.parents for path in paths) and not is_own(real)):
             raise TargetError(f"{file}: was asked with; name another one")
         if release is not None and _is_of(release, file, real):
             raise TargetError(f"{file}: is a file of the collection; name another one")
         if real.suffix.lower() == ".toml":
             raise TargetError(f"{file}: is a recipe; name another one")
+
+
+def own_mark(file: Path) -> dict[str, Any]:
+    """Return what Pillow is told to write into a picture, so that it is known as ours; empty for formats without."""
+    if file.suffix.lower() == ".png":
+        from PIL.PngImagePlugin import PngInfo
+
+        said = PngInfo()
+        said.add_text("Software", MAKER)
+        return {"pnginfo": said}
+    return {"comment": MAKER.encode()} if file.suffix.lower() in {".jpg", ".jpeg"} else {}
+
+
+def is_own(file: Path) -> bool:
+    """Whether a picture says that it is one of ours."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            return MAKER in {picture.info.get("Software"), picture.info.get("comment", b"").decode(errors="replace")}
+    except (OSError, ValueError, AttributeError, Image.DecompressionBombError):
+        return False
 
 
 def _path_in(text: str) -> Path | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoder
 from aepipe.errors import QueryError
-from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.remote import Index
 from aepipe.release.release import Release
 from aepipe.store.segments import CodeSegments
 
@@ -34,7 +34,7 @@ class Prefix(Release):
     def __init__(self, whole: Release, n_bits: int) -> None:
         if not isinstance(n_bits, int | np.integer) or not 1 <= n_bits <= whole.n_bits:
             raise QueryError(f"{whole.name}: its codes have {whole.n_bits} bits, not {n_bits!r}")
-        own = ("encoder", "index", "segments")  # cached by the whole, and another thing in a prefix
+        own = ("encoder", "index", "segments", "confidence")  # cached by the whole, and another thing in a prefix
         self.__dict__.update({name: value for name, value in whole.__dict__.items() if name not in own})
         self._whole = whole
         self.n_bits = n_bits
@@ -52,7 +52,7 @@ class Prefix(Release):
         return self._whole.encoder
 
     @cached_property
-    def index(self) -> RowIndex | DeltaIndex:
+    def index(self) -> Index:
         """An index of the prefixes, made in memory."""
         return self._whole.index.prefix(self.n_bits)
 

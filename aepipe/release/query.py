@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import sources
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoding, why_lost
 from aepipe.errors import FingerprintError, ItemError, QueryError
-from aepipe.evaluate.calibration import Confidence
+from aepipe.release.asked_rows import why_not_asked
 from aepipe.release.release import Release
-from aepipe.release.search import Hit, Question, SearchOptions, search
+from aepipe.release.search import Found, Hit, Question, SearchOptions, hits_of, search
 from aepipe.release.unusual import figures_of, is_judged, unusual
 from aepipe.release.words import NOTHING, Mixture, advice, answers_words, features_of, is_in_words, meaning_of, mixed
 from aepipe.sources.arguments import items_named
-from aepipe.sources.asked import not_utf8, told
+from aepipe.sources.asked import STDIN, not_utf8, told, words_in
 from aepipe.sources.item import Decode, Item, asking
 from aepipe.words import Meaning
 
@@ -42,6 +43,23 @@ class Answer:
 
     question: Question
     hits: list[Hit]
+    strange: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """What an answer is made of: the rows of a question, before they are looked up.
+
+    Attributes:
+        question: with its code.
+        found: its rows, nearest first.
+        confidence: of each row; None where that was not measured for such a question.
+        strange: why the question is unlike the collection; None where it is not.
+    """
+
+    question: Question
+    found: Found
+    confidence: Sequence[float] | None = None
     strange: str | None = None
 
 
@@ -123,11 +141,34 @@ def _questions_from_files(release: Release, texts: Sequence[str], mixture: Mixtu
     block: list[Question] = []
     words = answers_words(release)
     for item in items_named(release.encoder.card.source, texts, release.recipe.get("features")):
-        block.append(_read(told(item, words=words, advice="" if words else advice(release))))
+        question = _as_meant(release, _read(told(item, words=words, advice="" if words else advice(release))))
+        if question.words and release.all_parts("words"):  # out of a pipe
+            yield from _encoded(release, block, decode, mixture)
+            yield from questions_from_words(release, [question.text], mixture)
+            block = []
+            continue
+        block.append(question)
         if len(block) == AT_ONCE:
             yield from _encoded(release, block, decode, mixture)
             block = []
     yield from _encoded(release, block, decode, mixture)
+
+
+def _as_meant(release: Release, question: Question) -> Question:
+    """Return a question as it is meant: words for pictures that came out of a pipe; a misspelt row is a failure."""
+    kind = release.encoder.card.source
+    if kind == "table" and question.text.startswith("{"):
+        wrong = why_not_asked(release, question.data.decode("utf-8", "replace"))
+        return question if wrong is None else replace(question, failure=ItemError(question.text, wrong))
+    if question.text != STDIN or not (release.all_parts("words") or sources.has_pictures(kind)):
+        return question
+    words = words_in(question.data)
+    if words is None:
+        return question
+    if release.all_parts("words"):
+        return replace(question, text=words, data=words.encode())
+    why = f"words, and no file; this collection answers files, and its own rows by --key or --id{advice(release)}"
+    return replace(question, failure=ItemError(STDIN, why))
 
 
 def questions_from_bytes(
@@ -190,10 +231,8 @@ def check_pixels(release: Release) -> None:
     Raises:
         QueryError: it was not.
     """
-    from aepipe.sources import has_pictures
-
     card = release.encoder.card
-    pictures = has_pictures(card.source)
+    pictures = sources.has_pictures(card.source)
     if not pictures or len(card.shape) != 3:
         seen = "the features of a network" if pictures else card.source
         raise QueryError(f"{release.name} was learned from {seen}, not from pixels: there is nothing to draw")
@@ -234,8 +273,6 @@ def decoder(release: Release) -> Decode:
     Raises:
         FingerprintError: this version decodes in another way than the release's encoder expects.
     """
-    from aepipe import sources
-
     card = release.encoder.card
     current = sources.version(card.source)
     if card.features.get("decoder", current) != current:
@@ -262,35 +299,44 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
     """Search for all questions at once; those without a code get no hits.
 
     Raises:
+        As :func:`ranked`.
+    """
+    if options.hybrid:
+        from aepipe.release.hybrid import check_asked, known_by_words
+
+        check_asked(questions)
+        questions = [known_by_words(release, question) for question in questions]
+    found = ranked(release, [question for question in questions if question.code is not None], options)
+    told = iter(zip(found, hits_of(release, [(one.found, one.confidence) for one in found]), strict=True))
+    return [_told(release, *next(told)) if one.code is not None else Answer(one, []) for one in questions]
+
+
+def ranked(release: Release, questions: Sequence[Question], options: SearchOptions) -> list[Ranked]:
+    """Search for all questions at once, and tell what their rows are worth; rows are not looked up.
+
+    Args:
+        release: that is searched.
+        questions: with their codes.
+        options: which rows, and in which order.
+
+    Raises:
         QueryError: re-ranking is asked for, and a code came without its embedding; or a confidence, and it is words, of
-            which none was measured.
+            which none was measured; or hits by words, too, and a code has none.
     """
     if options.least is not None and (bare := next((one for one in questions if one.meaning), None)):
         raise QueryError(f"{bare.text}: what hits of words are worth was not measured: leave out --min-confidence")
-    if options.hybrid:
-        from aepipe.release.hybrid import known_by_words
-
-        questions = [known_by_words(release, question) for question in questions]
-    asked = [question for question in questions if question.code is not None]
-    found = list(_searched(release, asked, options) if asked else [])
-    told = iter(zip(asked, found, unusual(release, asked, found, options), strict=True))
-    known = Confidence.of(release.name, release.scores, release.n_bits)
-    answered = []
-    for question in questions:
-        if question.code is None:
-            answered.append(Answer(question, []))
-            continue
-        _, (hits, _), strange = next(told)
-        strange = question.meaning.far if question.meaning else strange
-        # What was measured of ranks and distances holds for hits by code alone.
-        hits = _with_confidence(hits, None if strange or options.hybrid else known, question, options)
-        answered.append(Answer(question, _with_excerpts(release, question, hits), strange))
-    return answered
+    found = list(_searched(release, questions, options) if questions else [])
+    judged = zip(questions, found, unusual(release, questions, found, options), strict=True)
+    return [
+        _worth(release, one, rows, one.meaning.far if one.meaning else reason, options) for one, rows, reason in judged
+    ]
 
 
-def _searched(
-    release: Release, asked: Sequence[Question], options: SearchOptions
-) -> Iterator[tuple[list[Hit], int | None]]:
+def _told(release: Release, one: Ranked, hits: list[Hit]) -> Answer:
+    return Answer(one.question, _with_excerpts(release, one.question, hits), one.strange)
+
+
+def _searched(release: Release, asked: Sequence[Question], options: SearchOptions) -> Iterator[Found]:
     if not options.hybrid:
         return search(release, asked, options)
     from aepipe.release.fulltext import opened
@@ -299,30 +345,27 @@ def _searched(
     return fused(release, opened(release.store, release.whole), asked, options)
 
 
-def _with_confidence(
-    hits: list[Hit], known: Confidence | None, question: Question, options: SearchOptions
-) -> list[Hit]:
-    """Return hits with their confidence, where it was measured for such a question; without those that have too little.
+def _worth(release: Release, question: Question, found: Found, strange: str | None, options: SearchOptions) -> Ranked:
+    """Return the rows of a question with their confidence, without those that have too little.
 
-    What is unlike the collection has none: nothing that was measured holds for it.
+    What is unlike the collection has none: nothing that was measured holds for it. And what was measured of ranks and
+    distances holds for hits by code alone.
     """
-    measured = known if question.meaning is None else None
-    curve = measured.curve(words=question.words, where=options.where is not None) if measured else None
+    known = None if strange or options.hybrid or question.meaning else release.confidence
+    curve = known.curve(words=question.words, where=options.where is not None) if known else None
     if curve is None:
-        return hits if options.least is None else []
-    assert measured is not None, "it has the curve"
-    told = [measured.of_hit(curve, hit.rank, hit.distance, hit.cosine) for hit in hits]
-    found = [replace(hit, confidence=round(one, 6)) for hit, one in zip(hits, told, strict=True)]
+        return Ranked(question, found if options.least is None else found.at([]), None, strange)
+    assert known is not None, "it has the curve"
+    measures = zip(found.distances.tolist(), found.cosines or repeat(None), strict=False)
+    sure = [round(known.of_hit(curve, rank, *one), 6) for rank, one in enumerate(measures, 1)]
     if options.least is None:
-        return found
-    kept = [hit for hit in found if hit.confidence is not None and hit.confidence >= options.least]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
+        return Ranked(question, found, sure, strange)
+    kept = [place for place, one in enumerate(sure) if one >= options.least]
+    return Ranked(question, found.at(kept), [sure[place] for place in kept], strange)
 
 
 def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> list[Hit]:
     """Return hits that show the sentence of their passage that fits the question; other hits as they are."""
-    from aepipe import sources
-
     texts = [hit.row.columns.get(SNIPPET) or "" for hit in hits]
     if max(map(len, texts), default=0) <= SHOWN:
         return hits

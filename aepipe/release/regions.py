@@ -1,7 +1,8 @@
 """Parts of a map with a name each: what its rows have in common, in a known word.
 
 Rows that lie together are taken together, and the known word is named whose features are most like the mean of theirs.
-Only words that are known one by one can name anything, see :mod:`aepipe.words.known`; a text tower knows none.
+Words that are known one by one name it themselves, see :mod:`aepipe.words.known`; a text tower is asked with the
+collection's own words and those of many kinds of things, see :mod:`aepipe.words.naming`.
 
 Legend: N rows, F features.
 """
@@ -33,9 +34,9 @@ def regions(release: Release, ids: NDArray[np.int64], places: NDArray[np.floatin
         CorruptError: the rows are missing from the store.
         ModuleNotFoundError: scikit-learn is not installed.
     """
-    names = release.words
     parts = min(MOST, len(ids) // ROWS_OF_ONE)
-    if not isinstance(names, Names) or parts < 2:
+    names = _names(release) if parts > 1 else None
+    if names is None:
         return []
     from sklearn.cluster import KMeans
 
@@ -52,3 +53,15 @@ def regions(release: Release, ids: NDArray[np.int64], places: NDArray[np.floatin
             x, y = np.median(places[inside], axis=0).tolist()
             found.append(Region(name, x, y, int(counts[number])))
     return found
+
+
+def _names(release: Release) -> Names | None:
+    """Return what names features; None where a release answers no words."""
+    words = release.words
+    if words is None or isinstance(words, Names):
+        return words
+    from aepipe.store.rows import Rows
+    from aepipe.words.naming import TowerNames, candidates
+    from aepipe.words.own import own_words
+
+    return TowerNames(words, candidates(own_words(Rows(release.folders("rows")[0]), ())))

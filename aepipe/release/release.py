@@ -4,7 +4,7 @@
 
     release/<digest>/release.json   refs of the parts below, the fingerprint, the resolved recipe; nothing else
     model/<digest>/                 the encoder
-    segment/<digest>/               codes, items (one or more of each), index, scores
+    segment/<digest>/               codes, items, index (one or more of each; an index of several is in shards), scores
     segment/<digest>/               changes: the index of additions and ``removed.npy``, the ids of removed rows; only
                                     where rows were added or removed since the release was built
     words/<digest>/                 what answers questions in words; only where the recipe names it
@@ -32,9 +32,10 @@ from aepipe import words
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Decoder, Encoder, why_lost
 from aepipe.errors import CorruptError, FingerprintError, ItemError
-from aepipe.index import hamming
-from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.evaluate.calibration import Confidence
+from aepipe.index import shards
 from aepipe.index.hits import Hits, RaggedHits
+from aepipe.index.remote import Index
 from aepipe.release.manifest import ReleaseManifest, part_folder
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
@@ -55,9 +56,15 @@ class Release:
         n_bits: bits of a code.
         recipe: the resolved recipe that it was made from.
         parts: the name and the ref of every part.
+
+    Args:
+        store: that holds it.
+        ref: its place in the store.
+        manifest: read from there.
+        without: shards of the index that are not needed, and need not be there.
     """
 
-    def __init__(self, store: Store, ref: Ref, manifest: ReleaseManifest) -> None:
+    def __init__(self, store: Store, ref: Ref, manifest: ReleaseManifest, *, without: Sequence[int] = ()) -> None:
         self.ref = ref
         self.manifest = manifest
         self.name = manifest.name
@@ -66,7 +73,9 @@ class Release:
         self.recipe = manifest.recipe
         self.parts = manifest.parts
         self.store = store
-        self._folders = {part: part_folder(store, ref, part) for what, part in self.parts if what != "rows"}
+        needless = {manifest.index[number] for number in without}
+        needed = [part for what, part in self.parts if what != "rows" and part not in needless]
+        self._folders = {part: part_folder(store, ref, part) for part in needed}
 
     @classmethod
     def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
@@ -119,14 +128,14 @@ class Release:
         return Decoder.open(self.folder("encoder"))
 
     @cached_property
-    def index(self) -> RowIndex | DeltaIndex:
-        """The index, with the changes since it was built, mapped.
+    def index(self) -> Index:
+        """The index, or its shards, with the changes since it was built, mapped.
 
         Raises:
             CorruptError: it cannot be read.
         """
-        base = hamming.open(self.folder("index"))
-        return base if self._changes is None else DeltaIndex.open(base, self._changes / layout.Changes.INDEX)
+        changes = self._changes / layout.Changes.INDEX if self._changes else None
+        return shards.open(self.folders("index"), changes)
 
     @cached_property
     def items(self) -> ItemSegments:
@@ -154,6 +163,11 @@ class Release:
         except ValueError as error:
             raise CorruptError(f"{file}: corrupt: {error}; {REMEDY}") from None
         return found
+
+    @cached_property
+    def confidence(self) -> Confidence | None:
+        """What distances and cosines are worth; None where that was not measured for so many bits."""
+        return Confidence.of(self.name, self.scores, self.n_bits)
 
     @cached_property
     def space(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -308,7 +322,7 @@ class Release:
     def _check_fingerprints(self) -> None:
         """Check by their manifests that codes and index were made by the encoder."""
         for what, part in self.parts:
-            if what in {"codes", "index", "changes"}:
+            if what in {"codes", "index", "changes"} and part in self._folders:
                 self._check_fingerprint(what, self.store.manifest(part).facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, TypedDict
 
@@ -23,7 +24,6 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, concatenate
 from aepipe.codes.encoder import cosines, quantize
 from aepipe.errors import ItemError, QueryError
-from aepipe.evaluate.calibration import Confidence
 from aepipe.index import asymmetric
 from aepipe.release.filter import ids_where
 from aepipe.release.release import Release
@@ -42,6 +42,8 @@ BLOCK = 65_536
 """Embeddings that are compared at a time."""
 DIGITS = 6
 """Decimals of a cosine that count: rounding must not part a row from its duplicates."""
+SHOWN = 4
+"""Decimals of a similarity or a cosine that are told."""
 
 Ids = NDArray[np.int64]
 Distances = NDArray[np.uint16]
@@ -110,6 +112,33 @@ class Hit:
     row: Row
     confidence: float | None = None
     cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Rows found for a question, nearest first: what hits are made of.
+
+    Attributes:
+        ids: int64[n].
+        distances: uint16[n], bits.
+        cosines: of the embeddings, n; None where hits are in the order of their codes.
+        nearest: distance of the nearest row before any was left out; None where it is not known.
+    """
+
+    ids: Ids
+    distances: Distances
+    cosines: Sequence[float] | None = None
+    nearest: int | None = None
+
+    def measures(self, confidence: Sequence[float] | None) -> Iterator[tuple[int, float | None, float | None]]:
+        """Yield distance, confidence and cosine of each row; None for what is not known."""
+        return zip(self.distances.tolist(), confidence or repeat(None), self.cosines or repeat(None), strict=False)
+
+    def at(self, places: Sequence[int]) -> Found:
+        """Return some of the rows."""
+        kept = np.asarray(places, np.int64)
+        cosines = None if self.cosines is None else [self.cosines[place] for place in places]
+        return replace(self, ids=self.ids[kept], distances=self.distances[kept], cosines=cosines)
 
 
 class QueryOptions(TypedDict, total=False):
@@ -258,7 +287,7 @@ def _radius(release: Release, radius: int | None, min_confidence: float | None, 
         return radius
     if not isinstance(min_confidence, Real) or not 0 <= min_confidence <= 1:
         raise QueryError(f"min_confidence: a number from 0 to 1 is wanted, not {min_confidence!r}")
-    known = Confidence.of(release.name, release.scores, release.n_bits)
+    known = release.confidence
     if known is None:
         partial = release.n_bits != release.whole.n_bits
         why = "of the first bits" if partial else "of this release: run it again"
@@ -296,10 +325,8 @@ def _oversampling(release: Release, factor: int | None, *, strict: bool) -> int 
     return None
 
 
-def search(
-    release: Release, asked: Sequence[Question], options: SearchOptions
-) -> Iterator[tuple[list[Hit], int | None]]:
-    """Yield the hits of each question, and the distance of the nearest row if it is known.
+def search(release: Release, asked: Sequence[Question], options: SearchOptions) -> Iterator[Found]:
+    """Yield the rows found for each question.
 
     Args:
         release: that is searched.
@@ -314,10 +341,11 @@ def search(
         raise QueryError(f"{bare[0]}: only items and rows have an embedding to re-rank hits by")
     for question, (ids, distances, nearest) in zip(asked, _near(release, asked, options), strict=True):
         if options.factor is None or question.embedding is None:
-            yield _describe(release, ids[: options.most], distances[: options.most]), nearest
+            yield Found(ids[: options.most], distances[: options.most], None, nearest)
             continue
         ids, distances = _narrow(release, question, ids, distances, options)
-        yield _reranked(release, question.embedding, ids, distances, options.most), nearest
+        order, near = _reranked(release, question.embedding, ids, distances, options.most)
+        yield Found(ids[order], distances[order], near, nearest)
 
 
 def _near(release: Release, asked: Sequence[Question], options: SearchOptions) -> list[Ranked]:
@@ -369,6 +397,8 @@ def _keep_wanted(
 ) -> Ranked:
     """Leave the row that asks and rows with equal codes out of hits, as the options say."""
     nearest = int(distances[0]) if len(distances) else None
+    if not (options.others or options.distinct):
+        return ids, distances, nearest
     kept = np.ones(len(ids), bool)
     if options.others and question.row is not None:
         kept &= ids != question.row.id
@@ -402,14 +432,17 @@ def _narrow(
 
 def _reranked(
     release: Release, embedding: NDArray[np.generic], ids: Ids, distances: Distances, most: int | None
-) -> list[Hit]:
-    """Return hits by the cosine of their embeddings [H], largest first, ties by (distance, id)."""
+) -> tuple[NDArray[np.int64], list[float]]:
+    """Order rows by the cosine of their embeddings [H], largest first, ties by (distance, id).
+
+    Returns:
+        The order, int64[n], and the cosines in it.
+    """
     blocks = (ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK))
     found = [np.empty(0), *(_cosines(embedding, release.segments.embeddings_of(block)) for block in blocks)]
     cosine = np.concatenate(found)
     order = np.lexsort((ids, distances, -cosine))[:most]
-    hits = _describe(release, ids[order], distances[order])
-    return [replace(hit, cosine=round(angle, 4)) for hit, angle in zip(hits, cosine[order].tolist(), strict=True)]
+    return order, [round(angle, SHOWN) for angle in cosine[order].tolist()]
 
 
 def _cosines(own: NDArray[np.generic], rows: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -421,6 +454,18 @@ def _cosines(own: NDArray[np.generic], rows: NDArray[np.int8]) -> NDArray[np.flo
     return found
 
 
-def _describe(release: Release, ids: Ids, distances: Distances) -> list[Hit]:
-    found = enumerate(zip(distances.tolist(), release.describe(ids), strict=True), 1)
-    return [Hit(rank, far, round(1 - far / release.n_bits, 4), row) for rank, (far, row) in found]
+def hits_of(release: Release, found: Sequence[tuple[Found, Sequence[float] | None]]) -> list[list[Hit]]:
+    """Return the hits of some questions; all of their rows are looked up together.
+
+    Args:
+        release: that was searched.
+        found: the rows of each question, and the confidence of each row, or None for a question without.
+    """
+    rows = iter(release.describe(np.concatenate([rows.ids for rows, _ in found])) if found else ())
+    return [
+        [
+            Hit(rank, far, round(1 - far / release.n_bits, SHOWN), next(rows), sure, cosine)
+            for rank, (far, sure, cosine) in enumerate(one.measures(confidence), 1)
+        ]
+        for one, confidence in found
+    ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.errors import QueryError
+from aepipe.release.asked_rows import check_rows
 from aepipe.release.query import questions_from_bytes, questions_from_paths
 from aepipe.release.release import Release
 from aepipe.release.search import Question
@@ -46,17 +46,6 @@ def questions_from_things(release: Release, things: Sequence[Thing], mixture: Mi
             yield from questions_from_paths(release, [_text(thing) for thing in some], mixture)
         else:
             yield from questions_from_bytes(release, [file_bytes(thing) for thing in some], mixture)
-
-
-def check_rows(release: Release) -> None:
-    """Check that a collection can be asked with a row of a table.
-
-    Raises:
-        QueryError: it was learned from something else.
-    """
-    kind = release.recipe["source"]["kind"]
-    if kind != "table":
-        raise QueryError(f"{release.name} was learned from {kind}, so a row of a table is no question for it")
 
 
 def _text(thing: Any) -> str:  # noqa: ANN401  a path, words or a mapping

@@ -20,10 +20,10 @@ from aepipe import sources
 from aepipe.codes.bitcodes import concatenate
 from aepipe.codes.encoder import Encoding, cosines
 from aepipe.errors import ItemError
-from aepipe.evaluate.calibration import ITEMS, WORDS, Confidence
+from aepipe.evaluate.calibration import ITEMS, WORDS
 from aepipe.evaluate.strangers import Space, Strangers, faint, nearest_figure
 from aepipe.release.release import Release
-from aepipe.release.search import TOP, Hit, Question, SearchOptions
+from aepipe.release.search import TOP, Found, Question, SearchOptions
 
 KEY = "strangers"
 UNLIKE = "unlike anything here: it is farther from all {count:,} items than 98 of 100 held-out ones are"
@@ -60,21 +60,21 @@ def figures_of(
 
 
 def unusual(
-    release: Release, asked: Sequence[Question], found: Sequence[tuple[list[Hit], int | None]], options: SearchOptions
+    release: Release, asked: Sequence[Question], found: Sequence[Found], options: SearchOptions
 ) -> list[str | None]:
     """Return for each question why it is unlike the collection; None where it is like it.
 
     Args:
         release: that was asked.
         asked: questions with their codes.
-        found: the hits of each, and the distance of its nearest row, as the search gave them.
+        found: the rows of each, as the search gave them.
         options: of the search.
     """
-    known = Confidence.of(release.name, release.scores, release.n_bits)
-    if known is None and not is_judged(release):
+    known = release.confidence
+    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
+    if not outside or (known is None and not is_judged(release)):
         return [None] * len(asked)
     limits = {kind: Strangers.from_dict(limit) for kind, limit in release.scores.get(KEY, {}).items()}
-    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
     judged = [
         place for place in outside if (limit := _limit(limits, asked[place])) and limit.knows(_whole(asked[place]))
     ]
@@ -88,7 +88,7 @@ def unusual(
         if known and options.where is None and (bare or not is_judged(release)):
             # A few words are never decoded as well as the documents that the limit was measured on.
             error = None if asked[place].words else asked[place].error
-            told[place] = known.strange(found[place][1], error)
+            told[place] = known.strange(found[place].nearest, error)
     return told
 
 
@@ -105,14 +105,14 @@ def _nearest(
     release: Release,
     places: Sequence[int],
     asked: Sequence[Question],
-    found: Sequence[tuple[list[Hit], int | None]],
+    found: Sequence[Found],
     options: SearchOptions,
 ) -> list[tuple[float, int]]:
     """Return the figure of the nearest row of questions, and its distance in bits."""
     factor = (release.scores.get("reranking") or {}).get("factor")
     usual = options.where is None and replace(options, top=None, least=None) == SearchOptions(factor=factor)
     if usual and options.wanted == TOP and release is release.whole:
-        return [_of_hits(*found[place]) for place in places]
+        return [_of_rows(found[place]) for place in places]
     if not places:
         return []
     whole = release.whole
@@ -129,9 +129,9 @@ def _nearest(
     return near
 
 
-def _of_hits(hits: list[Hit], nearest: int | None) -> tuple[float, int]:
-    least = nearest if nearest is not None else hits[0].distance
-    return nearest_figure(hits[0].cosine, least), least
+def _of_rows(found: Found) -> tuple[float, int]:
+    least = found.nearest if found.nearest is not None else int(found.distances[0])
+    return nearest_figure(found.cosines[0] if found.cosines else None, least), least
 
 
 def _space(release: Release) -> Space | None:

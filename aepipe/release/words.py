@@ -154,11 +154,10 @@ def mixed(release: Release, item: Meaning | None, mixture: Mixture) -> Meaning:
         asked = share * asked + (1 - share) * _direction([item], words)
     for one in minus:
         asked = _without(asked, _direction([one], words), AWAY * mixture.weight / len(minus))
-    parts = [*([item] if item else []), *plus, *minus]
-    length = float(np.linalg.norm(parts[0].features - centre))
-    known = tuple(name for one in parts[: len(parts) - len(minus)] for name in one.known)
-    far = next((one.far for one in parts if one.far), None)
-    return Meaning(_unit(centre + length * _unit(asked)).astype(np.float32), known, far)
+    first = item or (plus or minus)[0]
+    length = float(np.linalg.norm(first.features - centre))
+    features = _unit(centre + length * _unit(asked)).astype(np.float32)
+    return Meaning(features, *_told(item, plus, minus, mixture))
 
 
 def features_of(release: Release, ids: Sequence[int]) -> list[NDArray[np.float32]]:
@@ -175,6 +174,19 @@ def features_of(release: Release, ids: Sequence[int]) -> list[NDArray[np.float32
         for place in np.flatnonzero(np.isin(own, ids)).tolist():
             found[int(own[place])] = table.feature(place).astype(np.float32)
     return [found[row_id] for row_id in ids]
+
+
+def _told(
+    item: Meaning | None, plus: Sequence[Meaning], minus: Sequence[Meaning], mixture: Mixture
+) -> tuple[tuple[str, ...], str | None]:
+    """Return what the parts of a question were understood as, each with its mark; and which of them are far."""
+    parts = [("", "", item)] if item else []
+    parts += [("+ ", text, one) for text, one in zip(mixture.plus, plus, strict=True)]
+    parts += [("- ", text, one) for text, one in zip(mixture.minus, minus, strict=True)]
+    known = [f"{mark if place or mark == '- ' else ''}{name}" for place, (mark, _, one) in enumerate(parts)
+             for name in one.known]  # fmt: skip
+    far = [f"{shortened(text)}: {one.far}" if text and len(parts) > 1 else one.far for _, text, one in parts if one.far]
+    return tuple(known), far[0] if far else None
 
 
 def _direction(several: Sequence[Meaning], words: Words) -> NDArray[np.float64]:

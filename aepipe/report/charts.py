@@ -91,8 +91,12 @@ class Chart:
         with styled():
             _choose_fonts(self.figure)
 
-    def save(self, file: Path) -> None:
+    def save(self, file: Path, **marks: Any) -> None:  # noqa: ANN401  as Pillow takes them
         """Write it in the format that the file's name asks for.
+
+        Args:
+            file: where to.
+            marks: what a picture of pixels says of its maker; see :func:`aepipe.release.originals.own_mark`.
 
         Raises:
             ValueError: no format has such a name.
@@ -101,7 +105,7 @@ class Chart:
         if file.suffix.lower() == ".svg":
             file.write_text(self.svg(), encoding="utf-8")
         else:
-            self.image().save(file, optimize=True)
+            self.image().save(file, optimize=True, **marks)
 
     def svg(self) -> str:
         """Return it as SVG, with neither a date nor the version of a program in it."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aepipe import sources, words
 from aepipe.errors import CorruptError
 from aepipe.report.narrow import blocks, folded
 from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
+from aepipe.sources.remote import is_address
 from aepipe.store import layout, names, reading, registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -25,7 +28,8 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         CorruptError: one of its files is not what was written.
     """
     card = card_of(store, ref)
-    index = _segment(store, card["index"], layout.Index.CARD)
+    listed = card["index"] if isinstance(card["index"], list) else [card["index"]]
+    index = [_segment(store, one, layout.Index.CARD) for one in listed]
     scores = _segment(store, card["scores"], layout.Scores.SCORES) if card.get("scores") else None
     event = _last_promoted(store, card["name"], ref)
     return {
@@ -36,13 +40,16 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "created": store.manifest(ref).created,
         "rows": card["rows"],
         "changes": _changes(store, card),
-        "distinct_codes": index["codes"],
+        "distinct_codes": sum(one["codes"] for one in index),  # one that several shards have counts several times
         "n_bits": card["n_bits"],
-        "index": index["kind"],
+        "index": index[0]["kind"],
+        "shards": len(index),
         "fingerprint": card["fingerprint"],
         "aligned": store.manifest(Ref.parse(card["encoder"])).facts.get("aligned"),
         "layers": layer_names(card["recipe"]),
-        "source": {"kind": _recipe(card, "source", "kind"), "path": card.get("source_path")},
+        "source": {"kind": _recipe(card, "source", "kind"), "path": _source_of(card)},
+        "backbone": _recipe(card, "features", "backbone"),
+        "words": answers_words(store, card),
         "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
@@ -58,11 +65,13 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
-        ("rows", f"{found['rows']:,} in the index ({found['index']}), {found['distinct_codes']:,} distinct codes"),
+        ("rows", f"{found['rows']:,} in the index ({_index(found)}), {found['distinct_codes']:,} distinct codes"),
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
+        *_backbone_lines(found),
         *reading_lines(found["read"]),
+        *([("words", found["words"]["by"])] if found["words"] else []),
         ("lies in", found["path"]),
     ]
     if found["changes"]:
@@ -145,6 +154,25 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
     return card | {"name": names.present(store, ref, card["name"])}
 
 
+def answers_words(store: Store, card: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the kind of words that a release answers, and their source; None where it answers none.
+
+    Raises:
+        CorruptError: their files are damaged.
+    """
+    if card.get("words"):
+        return words.told(store.path(Ref.parse(card["words"])))
+    if sources.has_text(str(_recipe(card, "source", "kind"))):
+        return {"kind": "documents", "by": "each document by its own"}
+    return None
+
+
+def _backbone_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the network of a release, where its folder has nothing to say of it."""
+    named = found["backbone"]
+    return [("backbone", Path(named).name)] if named and not found["read"].get("backbone") else []
+
+
 def layer_names(recipe: Mapping[str, Any]) -> list[str]:
     """Return one short name for each layer, the bits last: ``dense 1024``."""
     return [*(_named(layer["net"]) for layer in recipe.get("layers", ())), f"{recipe.get('code', {}).get('bits')} bits"]
@@ -208,6 +236,11 @@ def _aligned(found: Mapping[str, Any]) -> str:
     return f"; {found['aligned']['flips']:.1%} of the bits differ from {found['aligned']['fingerprint'][:12]}'s"
 
 
+def _index(found: Mapping[str, Any]) -> str:
+    """Return the kind of an index, with the number of its shards where it has some."""
+    return str(found["index"]) if found["shards"] == 1 else f"{found['index']} in {found['shards']:,} shards"
+
+
 def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:
     """Count rows added and removed since the index was built; None where there are none."""
     if not card.get("changes"):
@@ -242,6 +275,13 @@ def _recipe(card: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401  a valu
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
+
+
+def _source_of(card: Mapping[str, Any]) -> str | None:
+    """Return the file, folder or address that a release was read from; else the folder of its items."""
+    named = _recipe(card, "source", "options", "path")
+    whole = isinstance(named, str) and (is_address(named) or os.path.isabs(named))
+    return str(named) if whole else card.get("source_path")
 
 
 def _segment(store: Store, text: str, file: str) -> dict[str, Any]:

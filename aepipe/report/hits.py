@@ -22,9 +22,11 @@ where they were not measured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from aepipe.errors import ItemError, QueryError
+from aepipe.store.column_names import sql_names
 
 SNIPPET = "snippet"
 """The column with the beginning of a document."""
@@ -172,8 +174,28 @@ def hit_json(release: Shelf, hit: Hit) -> dict[str, Any]:
 
 
 def names(release: Shelf) -> tuple[str, ...]:
-    """Return the columns that a table of hits can have, those of the source last."""
-    return (*FIXED, *(name for name in release.columns if name not in FIXED))
+    """Return the columns that a table of hits can have, those of the source last, by :func:`source_columns`."""
+    return (*FIXED, *source_columns(release))
+
+
+def source_columns(release: Shelf) -> dict[str, str]:
+    """Map names in a table of hits to the source's own columns.
+
+    They are called as in conditions (:func:`aepipe.store.column_names.sql_names`): ``id`` of the source is
+    ``source_id``. So is a column with the name of a measure: ``rank`` is ``source_rank``.
+    """
+    return _called(tuple(release.columns))
+
+
+@lru_cache(maxsize=16)
+def _called(columns: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for written, name in sql_names(one for one in columns if one != SNIPPET).items():
+        new = f"source_{name}" if name in FIXED else name
+        while new in found or (new != name and new in columns):
+            new = f"source_{new}"
+        found[new] = written
+    return found
 
 
 def chosen(release: Shelf, text: str | None) -> tuple[str, ...] | None:
@@ -185,7 +207,8 @@ def chosen(release: Shelf, text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     known, found = names(release), tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = next((name for name in found if name not in known), None)
+    # A name as the source writes it is taken, too, where it means one column only.
+    unknown = next((name for name in found if name not in known and name not in release.columns), None)
     if unknown is not None or not found:
         raise QueryError(f"--columns {text}: no column {unknown or ''!r}; there are: {', '.join(known)}")
     return found
@@ -197,7 +220,9 @@ def value(release: Shelf, hit: Hit, name: str) -> Any:  # noqa: ANN401  a number
         return getattr(hit, name)
     if name == "path":
         return release.path_of(hit.row.place)
-    return getattr(hit.row, name) if name in FIXED and name != SNIPPET else hit.row.columns.get(name)
+    if name in FIXED and name != SNIPPET:
+        return getattr(hit.row, name)
+    return hit.row.columns.get(source_columns(release).get(name, name))
 
 
 def cells(release: Shelf, hit: Hit, columns: Sequence[str]) -> tuple[str, ...]:

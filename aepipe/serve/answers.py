@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
-from aepipe.release.query import SNIPPET
+from aepipe.release.query import SNIPPET, Ranked
+from aepipe.release.release import Release
+from aepipe.release.search import SHOWN
 from aepipe.release.search import Hit as Found
+from aepipe.store.labels import parted, shown
 from aepipe.store.segments import Row
 
 
@@ -81,6 +86,9 @@ class SearchAnswer(msgspec.Struct):
         rows: that can be found.
         took_ms: time of the search, in milliseconds.
         answers: in the order of the questions.
+        shard: of a service that searches only one; others do not say it.
+        complete: whether all shards were searched; only where ``partial`` is asked for.
+        missing: the shards that were not; only where there are some.
     """
 
     name: str
@@ -89,6 +97,21 @@ class SearchAnswer(msgspec.Struct):
     rows: int
     took_ms: float
     answers: list[Answer]
+    shard: str | UnsetType = UNSET
+    complete: bool | UnsetType = UNSET
+    missing: list[str] | UnsetType = UNSET
+
+
+class Incomplete(msgspec.Struct):
+    """The last line of a streamed answer that is a part.
+
+    Attributes:
+        missing: the shards that were not searched.
+        complete: false.
+    """
+
+    missing: list[str]
+    complete: bool = False
 
 
 class Encoded(msgspec.Struct):
@@ -161,7 +184,7 @@ class Counted(msgspec.Struct):
     count: int
 
 
-class CollectionSummary(msgspec.Struct):
+class CollectionSummary(msgspec.Struct, kw_only=True):
     """A collection in service.
 
     Attributes:
@@ -174,6 +197,7 @@ class CollectionSummary(msgspec.Struct):
         asks: what may be asked: some of ``id``, ``key``, ``code``, ``text``, ``vector``, ``row``, ``bytes``.
         pictures: whether rows have pictures to look at.
         trouble: why a newer release is not taken up; null where there is none.
+        shard: of a service that searches only one, whose rows are counted then; others do not say it.
     """
 
     name: str
@@ -185,9 +209,10 @@ class CollectionSummary(msgspec.Struct):
     asks: list[str]
     pictures: bool
     trouble: str | None
+    shard: str | UnsetType = UNSET
 
 
-class CollectionFacts(CollectionSummary):
+class CollectionFacts(CollectionSummary, kw_only=True):
     """Everything about a collection.
 
     Attributes:
@@ -198,6 +223,7 @@ class CollectionFacts(CollectionSummary):
         confidence: probability at each distance from 0 on; null where it was not measured.
         meaning: of that probability, in words; null without it.
         reranked: whether hits are ordered by their embeddings.
+        hybrid: whether words can be looked up in its documents, too.
         scores: as ``aepipe show --json`` gives them.
         cut: how documents are cut, ``passage`` and ``overlap``; empty where they are whole.
         map: whether there is a map.
@@ -212,11 +238,40 @@ class CollectionFacts(CollectionSummary):
     confidence: list[float] | None
     meaning: str | None
     reranked: bool
+    hybrid: bool
     scores: dict[str, Any]
     cut: dict[str, Any]
     map: bool
     write: bool
     originals: bool
+
+
+def hits_of(release: Release, found: Sequence[Ranked], skipped: int, columns: Sequence[str]) -> list[list[Hit]]:
+    """Return the hits of some questions as they are answered; only what is told of a row is read, all at once.
+
+    Args:
+        release: that was searched; its rows have no snippets.
+        found: the rows of each question.
+        skipped: hits of each that are on earlier pages.
+        columns: of the source that are told.
+    """
+    kept = [one.found.ids[skipped:] for one in found]
+    items, known = release.items, release.items.columns
+    names = [items.own_columns[known.index(name)] for name in columns]
+    ids = np.concatenate(kept)
+    keys, labels, splits, *own = items.table(("key", "label", "split", *names), ids)
+    told = [dict(zip(columns, values, strict=True)) for values in zip(*own, strict=True)]
+    rows = zip(ids.tolist(), keys, labels, splits, told or ({} for _ in keys), strict=True)
+    return [_hits(release.n_bits, one, skipped, islice(rows, len(some))) for one, some in zip(found, kept, strict=True)]
+
+
+def _hits(n_bits: int, one: Ranked, skipped: int, rows: Iterable[tuple[Any, ...]]) -> list[Hit]:
+    measures = islice(enumerate(one.found.measures(one.confidence), 1), skipped, None)
+    return [
+        Hit(rank, far, round(1 - far / n_bits, SHOWN), sure, cosine, row_id, key or "", shown(label),
+            list(parted(label)), split, None, own)
+        for (rank, (far, sure, cosine)), (row_id, key, label, split, own) in zip(measures, rows, strict=True)
+    ]  # fmt: skip
 
 
 def hit_of(found: Found, columns: Sequence[str]) -> Hit:

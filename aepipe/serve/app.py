@@ -17,9 +17,9 @@ from aepipe.errors import AepipeError, NotFoundError, StoreError
 from aepipe.serve import openapi
 from aepipe.serve.guards import Guard
 from aepipe.serve.handlers import page
-from aepipe.serve.problems import RequestError, UnforeseenError
+from aepipe.serve.problems import BadRequestError, RequestError, UnforeseenError
 from aepipe.serve.responses import problem
-from aepipe.serve.routes import ENDPOINTS, Handler
+from aepipe.serve.routes import ENDPOINTS, Endpoint, Handler
 from aepipe.serve.service import Service
 
 logger = logging.getLogger("aepipe.serve")
@@ -29,14 +29,14 @@ def application(service: Service) -> Guard:
     """Return what answers requests to a service."""
     # Routes are tried in their order, and most requests are searches.
     ordered = sorted(ENDPOINTS, key=lambda one: not one.path.endswith("/search"))
-    routes = [_route(one.path, one.handler, one.method) for one in ordered]
+    routes = [_route(one.path, _checked(one), one.method) for one in ordered]
     routes.append(_route("/openapi.json", _document, "GET"))
     routes += [_route(path, page.document, "GET") for path in ("/", "/c/{rest:path}")]
     routes.append(_route("/static/{file}", page.static, "GET"))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        service.catalog.start()
+        service.start()
         yield
         service.close()
 
@@ -49,6 +49,22 @@ def application(service: Service) -> Guard:
 
 def _route(path: str, handler: Handler, method: str) -> Route:
     return Route(path.replace("{id}", "{id:int}"), _answering(path, handler), methods=[method])
+
+
+def _checked(endpoint: Endpoint) -> Handler:
+    """Return a handler that refuses parameters which it would not read."""
+    if endpoint.parameters is not None or endpoint.raw or not endpoint.path.startswith("/v1/"):
+        return endpoint.handler
+    known = {name for name, _ in endpoint.more}
+
+    async def handler(request: Request) -> Response:
+        for name in request.query_params:
+            if name not in known:
+                told = ", ".join(sorted(known)) or "none"
+                raise BadRequestError(f"no parameter {name!r} here; there are: {told}", f"/{name}")
+        return await endpoint.handler(request)
+
+    return handler
 
 
 def _answering(template: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -69,7 +85,7 @@ def _answering(template: str, handler: Handler) -> Callable[[Request], Awaitable
 
 async def _said(request: Request) -> list[str]:
     """Return the texts of a request that its error may repeat: path, parameters, and a body of JSON that was read."""
-    found = [request.url.path, *request.path_params.values(), *request.query_params.values()]
+    found = [request.scope["path"], *request.path_params.values(), *request.query_params.values()]
     if hasattr(request, "_body") and request.headers.get("content-type", "").startswith("application/json"):
         body = await request.body()
         try:

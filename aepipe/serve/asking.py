@@ -20,6 +20,8 @@ from msgspec import UNSET
 
 from aepipe.errors import AepipeError, ItemError, QueryError
 from aepipe.release import query as queries
+from aepipe.release.asked_rows import unknown_column
+from aepipe.release.hybrid import known_by_words
 from aepipe.release.originals import original
 from aepipe.release.release import Release
 from aepipe.release.search import Question
@@ -75,7 +77,7 @@ class Handles:
 
 
 def questions(
-    release: Release, asked: Sequence[Query], handles: Handles, mixture: Mixture = NOTHING
+    release: Release, asked: Sequence[Query], handles: Handles, mixture: Mixture = NOTHING, *, hybrid: bool = False
 ) -> list[Question | AepipeError]:
     """Return the questions of a request in their order; one that cannot be asked is its error.
 
@@ -84,6 +86,7 @@ def questions(
         asked: as they came.
         handles: earlier uploads.
         mixture: words that are added to each.
+        hybrid: whether words that the encoder does not know are looked up in documents, too.
     """
     found: list[Question | AepipeError | None] = [None] * len(asked)
     # Those that are decoded go together, because the encoder takes a batch in the time of one item.
@@ -93,6 +96,8 @@ def questions(
         try:
             if place in together:
                 found[place] = together[place]
+            elif hybrid and one.kind == "handle":
+                raise QueryError("handle: its words are not kept; send the document again, or ask with its code")
             elif one.crop is UNSET and one.kind in {"id", "key", "code", "handle"}:
                 found[place] = _known(release, one, handles, mixture)
             elif isinstance(one.text, str) and release.all_parts("words"):
@@ -102,6 +107,8 @@ def questions(
         except AepipeError as error:
             found[place] = error
     read = _read(release, [item for _, item in named], mixture)
+    if hybrid:
+        read = [known_by_words(release, one) if isinstance(one, Question) else one for one in read]
     for (place, _), question in zip(named, read, strict=True):
         found[place] = question.failure or question if isinstance(question, Question) else question
     return [one for one in found if one is not None]
@@ -174,6 +181,8 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
             raise ItemError(one.text, bad)
         return one.text, one.text.encode()
     if isinstance(one.row, dict):
+        if wrong := unknown_column(release, one.row):
+            raise QueryError(f"row: {wrong}")
         body = json.dumps(one.row)
         return body if len(body) < 60 else f"{body[:56]}...", body.encode()
     if isinstance(one.vector, list):

@@ -12,21 +12,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import AepipeError, ExtraError, NotFoundError, QueryError, StoreError
+from aepipe.index.remote import RemoteShards
 from aepipe.release import lifecycle, maps
 from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.serve.facets import Facet
+from aepipe.serve.plans import Plan
 from aepipe.serve.pool import Costs
 from aepipe.serve.problems import GoneError
+from aepipe.serve.requests import Options
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -40,6 +44,7 @@ BLOCK = 1 << 16
 """Codes whose bits are counted at a time."""
 
 Ids = NDArray[np.int64]
+Opener: TypeAlias = Callable[[Store, Ref], Release]
 
 
 class Served:
@@ -53,6 +58,7 @@ class Served:
         release: that answers.
         digest: of it.
         costs: how long searches take.
+        plans: how it answers, by the options of requests.
     """
 
     def __init__(self, release: Release, store: Store) -> None:
@@ -61,6 +67,7 @@ class Served:
         self._map: Map | None = None
         self.digest = release.ref.digest
         self.costs = Costs()
+        self.plans: dict[Options, Plan] = {}
         self._lock = threading.RLock()
         self._prefix: Release | None = None
 
@@ -76,8 +83,9 @@ class Served:
             release.words  # noqa: B018
         some = self.ids[:1]
         if len(some):
-            release.query(release.codes_of(some), 1)
             release.describe(some)
+            if not isinstance(release.index, RemoteShards):  # shards may start later than what asks them
+                release.query(release.codes_of(some), 1)
 
     def seen_through(self, bits: int | None) -> Release:
         """Return the release seen through the first bits of its codes; all of them for None.
@@ -105,7 +113,7 @@ class Served:
 
     @cached_property
     def _facets(self) -> dict[str, Facet]:
-        return {name: Facet(self.release.items.column(name), self.ids) for name in ("label", "split")}
+        return {name: Facet(*self.release.items.values(name), self.ids) for name in ("label", "split")}
 
     @property
     def has_map(self) -> bool:
@@ -144,6 +152,8 @@ class Catalog:
     Args:
         store: with the releases.
         names: of the collections; empty for all in service, also those to come.
+        opener: opens a release as it is to be searched.
+        count: without names, only releases with so many shards; None for any.
 
     Attributes:
         store: with the releases.
@@ -151,8 +161,12 @@ class Catalog:
         trouble: why the release in service under a name is not the one that answers.
     """
 
-    def __init__(self, store: Store, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, store: Store, names: Sequence[str] = (), opener: Opener | None = None, count: int | None = None
+    ) -> None:
         self.store = store
+        self._open: Opener = opener or _opened
+        self._count = count
         self.taken_up: dict[str, int] = {}
         self.trouble: dict[str, str] = {}
         self._names = tuple(map(registry.tidy_name, names))
@@ -218,9 +232,10 @@ class Catalog:
 
     def _found(self, name: str, digest: str, now: Served) -> Release:
         try:
-            return Release.open(self.store, ref=lifecycle.find(self.store, digest, name))
+            ref = lifecycle.find(self.store, digest, name)
         except (NotFoundError, QueryError):
             raise GoneError(f"{name}: the release {digest[:12]} is not here; in service is {now.digest}") from None
+        return self._open(self.store, ref)
 
     def look(self) -> None:
         """Take up what has gone into service, and let go of what has left it."""
@@ -260,7 +275,7 @@ class Catalog:
     def _take_up(self, name: str, ref: Ref) -> None:
         # A new store object, since one remembers the folders that it has read.
         store = Store(self.store.root)
-        served = Served(Release.open(store, ref=ref), store)
+        served = Served(self._open(store, ref), store)
         served.warm()
         self._served[name] = served
         self.taken_up[name] = self.taken_up.get(name, 0) + 1
@@ -268,7 +283,14 @@ class Catalog:
 
     def _wanted(self) -> list[str]:
         known = registry.names(self.store)
-        return [name for name in known if name in self._names] if self._names else known
+        if self._names:
+            return [name for name in known if name in self._names]
+        return [name for name in known if name in self._served or self._fits(name)]
+
+    def _fits(self, name: str) -> bool:
+        """Whether the release in service under a name has the number of shards that are served."""
+        ref = registry.current(self.store, name) if self._count else None
+        return ref is None or self.store.manifest(ref).facts.get("shards", 1) == self._count
 
     def _watch(self) -> None:
         while not self._stop.is_set():
@@ -277,3 +299,7 @@ class Catalog:
                 with suppress(AepipeError, OSError):  # whoever asks for them is told
                     one.facets  # noqa: B018  else the first page of a large collection waits for them
             self._stop.wait(EVERY)
+
+
+def _opened(store: Store, ref: Ref) -> Release:
+    return Release.open(store, ref=ref)

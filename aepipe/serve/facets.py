@@ -6,7 +6,7 @@ Legend: N rows of a release.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,19 @@ class Facet:
     """Which rows have which of the values of a column.
 
     Args:
-        column: N texts, each a value or several (:mod:`aepipe.store.labels`), or None.
+        texts: that rows have, each a value or several (:mod:`aepipe.store.labels`), or None.
+        numbers: int32[N], which of these each row has.
         ids: int64[N], the rows.
 
     Attributes:
         counts: rows by value.
     """
 
-    def __init__(self, column: Iterable[str | None], ids: Ids) -> None:
-        numbers: dict[str | None, int] = {}
+    def __init__(self, texts: Sequence[str | None], numbers: NDArray[np.int32], ids: Ids) -> None:
         self._ids = ids
-        self._numbers = np.fromiter((numbers.setdefault(text, len(numbers)) for text in column), np.int32, len(ids))
-        sizes = np.bincount(self._numbers, minlength=len(numbers)).tolist()
-        self._texts = [frozenset(parted(text)) for text in numbers]
+        self._numbers = numbers
+        sizes = np.bincount(numbers, minlength=len(texts)).tolist()
+        self._texts = [frozenset(parted(text)) for text in texts]
         self.counts: Counter[str] = Counter()
         for values, size in zip(self._texts, sizes, strict=True):
             self.counts.update(dict.fromkeys(values, size))

@@ -11,9 +11,10 @@ from aepipe.errors import QueryError
 from aepipe.serve.answers import Item, ItemList, item_of
 from aepipe.serve.catalog import Served
 from aepipe.serve.conditions import Conditions
+from aepipe.serve.plans import columns_of
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import ItemsRequest
-from aepipe.serve.searching import allowed, columns_of
+from aepipe.serve.searching import allowed
 
 
 def rows(served: Served, asked: ItemsRequest, conditions: Conditions) -> ItemList:

@@ -15,9 +15,9 @@ from msgspec import Meta
 from aepipe.release.maps import NAMED, SIDE, Map
 from aepipe.serve.answers import Item, item_of
 from aepipe.serve.catalog import Served
+from aepipe.serve.plans import columns_of
 from aepipe.serve.problems import BadRequestError, MissingError
 from aepipe.serve.requests import MOST_HITS, Name, Number
-from aepipe.serve.searching import columns_of
 
 CHUNK = 1 << 16
 """Points of one answer."""

@@ -59,7 +59,7 @@ def _operation(endpoint: Endpoint, components: dict[str, Any]) -> dict[str, Any]
         "parameters": [*_in_path(endpoint.path), *_in_query(endpoint, components)],
         "responses": {
             **{str(status): _answer(endpoint, status) for status in endpoint.statuses},
-            **{str(code): _error() for code in (*endpoint.errors, 401, 421, 429, 431)},
+            **{str(code): _error() for code in (400, *endpoint.errors, 401, 421, 429, 431)},
         },
     }
     if endpoint.body is not None:

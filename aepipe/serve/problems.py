@@ -31,6 +31,19 @@ MEDIA_TYPE = "application/problem+json"
 _FLAG = re.compile(r"--([a-z][a-z-]*)")
 _PATH = re.compile(r"(?<![\w:])(?:[A-Za-z]:)?/(?:[^\s/:;,'\"]+/)+[^\s:;,'\"]*")
 _POINTER = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
+_WANTED = re.compile(r"Expected (?P<types>`[^`]+`)(?P<bound>(?: (?!got).+?)?)(, got `(?P<got>\w+)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"contains unknown field `(.*)`$", re.DOTALL)
+_LEAST, _MOST, _LETTERS = (re.compile(rf" {sign} ([\d.]+)$") for sign in (">=", "<=", "of length <="))
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "nothing",
+}
+"""Types of JSON in words."""
 
 
 class Fault(msgspec.Struct, omit_defaults=True):
@@ -91,7 +104,7 @@ class BadRequestError(RequestError):
         text = str(error)
         found = _POINTER.search(text)
         pointer = _as_pointer(found["path"]) if found else ""
-        return cls(_POINTER.sub("", text).replace("Object ", "").rstrip("."), pointer)
+        return cls(_told(_POINTER.sub("", text).replace("Object ", "").rstrip("."), pointer.strip("/")), pointer)
 
 
 class UnauthorizedError(RequestError):
@@ -160,6 +173,12 @@ class TooSlowError(RequestError):
     code = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class SilentShardError(RequestError):
+    """A shard does not answer, so that the answer would be a part."""
+
+    code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class UnforeseenError(RequestError):
     """A mistake of ours."""
 
@@ -219,6 +238,32 @@ def words_of(error: AepipeError, said: Sequence[str] = ()) -> str:
 def _replaced(pattern: re.Pattern[str], by: Callable[[re.Match[str]], str], text: str, said: Sequence[str]) -> str:
     """Return a text with what fits a pattern replaced, save where it was said."""
     return pattern.sub(lambda found: found[0] if any(found[0] in one for one in said) else by(found), text)
+
+
+def _told(text: str, name: str) -> str:
+    """Return what msgspec says of a value in words.
+
+    Args:
+        text: as the library has it: ``Expected `int | null`, got `str```.
+        name: of the value.
+    """
+    if unknown := _UNKNOWN.fullmatch(text):
+        return f"{name and f'{name}: '}no such parameter: {unknown[1]}"
+    found = _WANTED.fullmatch(text)
+    if found is None:
+        return text
+    types = found["types"].strip("`").removesuffix(" | null").split(" | ")
+    wanted = f"{' or '.join(_TYPES.get(one, one) for one in types)}{_bound(found['bound'])} is wanted"
+    given = f", not {_TYPES.get(found['got'], found['got'])}" if found["got"] else ""
+    return f"{name and f'{name}: '}{wanted}{given}"
+
+
+def _bound(text: str) -> str:
+    """Return the bound of a value in words."""
+    for pattern, words in ((_LEAST, "from {} on"), (_MOST, "of at most {}"), (_LETTERS, "of at most {} letters")):
+        if found := pattern.fullmatch(text):
+            return f" {words.format(f'{float(found[1]):,.10g}')}"
+    return text.replace(" matching regex ", " of the form ")
 
 
 def _as_pointer(path: str) -> str:

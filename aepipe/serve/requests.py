@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -68,7 +69,8 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
     @property
     def kind(self) -> str:
         """The name of the field that is given."""
-        return next(kind for kind, _ in self._given())
+        # Asked several times for each request: the most frequent kind is told without looking at the others.
+        return "id" if self.id is not UNSET else next(kind for kind, _ in self._given())
 
     @property
     def said(self) -> list[str]:
@@ -83,10 +85,12 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
 
 KINDS = ("id", "key", "code", "text", "vector", "row", "bytes", "handle")
 """Fields of a query, one of which it has."""
+ASKED = frozenset({"id", "key", "code", "text", "handle"})
+"""Those that an address may hold."""
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Which hits are wanted; the names are those of ``aepipe query``.
+class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, eq=False):
+    """Which hits are wanted; the names are those of ``aepipe query``. Nobody changes them once they are read.
 
     Attributes:
         k: most hits of a question; 10, with a radius at most 1,000.
@@ -98,6 +102,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         fast: leave hits in the order of their codes.
         rerank: order hits by their embeddings, or say why that cannot be done.
         oversample: re-rank this many times more hits than are wanted.
+        hybrid: of documents: fuse hits by code with those by their words.
         plus: words that are added to each question, of collections that answer words.
         minus: words that hits are not to have.
         weight: share of the added words in a question, 0..1; 0.5.
@@ -107,6 +112,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
         columns: of the source, given with each hit; else all.
         after: where an earlier answer ended: its ``next``; the release of that answer goes on.
         release: the first characters of a digest, at least 12; else the release in service.
+        partial: where shards are silent, answer without them, and say so; else as the service was started.
     """
 
     k: Annotated[int, Meta(ge=1, le=MOST_HITS)] | None = None
@@ -118,6 +124,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     fast: bool = False
     rerank: bool | None = None
     oversample: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    hybrid: bool = False
     plus: list[Name] = []
     minus: list[Name] = []
     weight: Share | None = None
@@ -127,6 +134,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     columns: list[Name] = []
     after: Name | None = None
     release: Annotated[str, Meta(pattern="^[0-9a-f]{12,64}$")] | None = None
+    partial: bool | None = None
 
 
 class SearchRequest(Options):
@@ -218,6 +226,16 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
         raise BadRequestError.of(error) from None
 
 
+@lru_cache(1024)
+def options_of(pairs: tuple[tuple[str, str], ...]) -> Options:
+    """Return the options in the address of a search: the same object for the same parameters.
+
+    Raises:
+        As :func:`from_parameters`.
+    """
+    return from_parameters(list(pairs), Options)
+
+
 @cache
 def _shares_of(kind: type[msgspec.Struct]) -> frozenset[str]:
     """Return the fields of a type that are shares."""
@@ -230,6 +248,11 @@ def _flags_of(kind: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type in (bool, bool | None))
 
 
+def pairs_of(query: bytes) -> list[tuple[str, str]]:
+    """Return names and values of the parameters in an address."""
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+
+
 def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[str, str]]]:
     """Return the questions among the parameters of a URL, and the other parameters.
 
@@ -239,7 +262,7 @@ def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[st
     crops = [value for name, value in pairs if name == "crop"]
     found, rest = [], []
     for name, value in pairs:
-        if name in {"id", "key", "code", "text", "handle"}:
+        if name in ASKED:
             crop = {"crop": crop_of(crops[0])} if crops and name in {"id", "key"} else {}
             found.append(from_dict({name: value, **crop}))
         elif name != "crop":

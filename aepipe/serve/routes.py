@@ -12,8 +12,10 @@ from starlette.responses import Response
 from aepipe.serve import answers, explaining, mapping, reviews
 from aepipe.serve.handlers import collections, operations, search
 from aepipe.serve.handlers import feedback as marking
+from aepipe.serve.handlers import labels as labelling
 from aepipe.serve.handlers import map as maps
 from aepipe.serve.handlers import reviews as reviewing
+from aepipe.serve.labels import Labels, LabelsRequest
 from aepipe.serve.requests import ItemsRequest, Options, SearchRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -109,6 +111,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         True,
         (400, 404, 408, 409, 410, 413, 415, 422, 501, 503),
     ),
+    Endpoint("POST", f"{ONE}/shard", search.shard, errors=(400, 404, 408, 409, 410, 413, 422, 503)),
     Endpoint(
         "GET",
         f"{ONE}/explain",
@@ -144,6 +147,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         reviews.Duplicates,
         reviewing.DuplicatesRequest,
         errors=(400, 404, 410, 422, 503),
+        statuses=(200, 202),
+    ),
+    Endpoint(
+        "POST",
+        f"{ONE}/labels",
+        labelling.labelled,
+        Labels,
+        body=LabelsRequest,
+        errors=(400, 404, 410, 413, 422, 501, 503),
         statuses=(200, 202),
     ),
     Endpoint("GET", f"{ONE}/map", maps.map_facts, mapping.MapFacts, more=(_RELEASE,), errors=(404, 410, 503)),

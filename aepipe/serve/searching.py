@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aepipe.errors import AepipeError
 from aepipe.release import query as queries
+from aepipe.release.query import SNIPPET
 from aepipe.release.release import Release
-from aepipe.release.search import TOP, QueryOptions, Question, SearchOptions, search_options
-from aepipe.release.words import Mixture
+from aepipe.release.search import Question, SearchOptions
 from aepipe.serve import answers, asking
 from aepipe.serve.catalog import Served
 from aepipe.serve.conditions import Conditions
-from aepipe.serve.problems import BadRequestError, words_of
-from aepipe.serve.requests import MOST_HITS, ItemsRequest, Options, Query
+from aepipe.serve.plans import Ids, Plan
+from aepipe.serve.problems import words_of
+from aepipe.serve.requests import ItemsRequest, Options, Query
 
-DEEPEST, DEEPEST_RERANKED = 10_000, 1000
-"""Hits that can be paged through, without and with re-ranking."""
-
-Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of the hits of a question.
-
-    Attributes:
-        size: hits on it.
-        skipped: hits before it.
-    """
-
-    size: int
-    skipped: int = 0
-
-    @classmethod
-    def of(cls, options: Options, served: Served) -> Page:
-        """Return the page that a request asks for.
-
-        Raises:
-            BadRequestError: ``after`` is not the ``next`` of an earlier answer of this release.
-        """
-        size = options.k or (MOST_HITS if _has_radius(options) else TOP)
-        if options.after is None:
-            return cls(size)
-        digest, _, rest = options.after.partition("-")
-        numbers = rest.split("-")
-        if digest != served.digest[:12] or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
-            raise BadRequestError("after: not the `next` of an answer of this release; ask anew", "/after")
-        size, skipped = map(int, numbers)
-        if not (1 <= size <= MOST_HITS and 0 < skipped <= DEEPEST):
-            raise BadRequestError("after: not the `next` of an answer", "/after")
-        return cls(size, skipped)
-
-    def next(self, served: Served, found: int, *, reranked: bool) -> str | None:
-        """Return where the next page begins; None where this was the last one.
-
-        Args:
-            served: the release.
-            found: hits on this page.
-            reranked: hits are in the order of their embeddings.
-        """
-        end = self.skipped + self.size
-        if found < self.size or end + self.size > (DEEPEST_RERANKED if reranked else DEEPEST):
-            return None
-        return f"{served.digest[:12]}-{self.size}-{end}"
-
-
-def release_of(options: Options) -> str | None:
-    """Return the digest of the release that a request names; None for that in service.
-
-    A search that is paged names it by its last answer: it goes on in the release where it began.
-    """
-    begun = options.after.partition("-")[0] if options.after else ""
-    return options.release or (begun if re.fullmatch("[0-9a-f]{12}", begun) else None)
+Told = tuple[Question, str | None, list[answers.Hit]]
+"""A question that was searched, why it is unlike the collection, and its hits."""
 
 
 def search(
@@ -92,9 +35,7 @@ def search(
     """
     begun = time.perf_counter()
     found = list(each(served, asked, options, conditions, handles))
-    release = served.release
-    took = round(1000 * (time.perf_counter() - begun), 3)
-    return answers.SearchAnswer(release.name, served.digest, release.fingerprint, len(release.index), took, found)
+    return _whole(served, found, begun)
 
 
 def each(
@@ -105,25 +46,33 @@ def each(
     Raises:
         As :func:`search`.
     """
-    release, page = served.seen_through(options.bits), Page.of(options, served)
-    mixture = Mixture.of(options.plus, options.minus, options.weight)
-    wanted = _search_options(release, options, allowed(served, options, conditions))
-    columns = columns_of(release, options.columns)
+    release = served.seen_through(options.bits)
+    plan = Plan.of(release, served.digest, options, allowed(served, options, conditions))
     alone = len(asked) == 1
     for start in range(0, len(asked), queries.AT_ONCE):
-        block = asking.questions(release, asked[start : start + queries.AT_ONCE], handles, mixture)
-        for error in block if alone else ():
-            if isinstance(error, AepipeError):
-                raise error
-        good = [one for one in block if isinstance(one, Question)]
-        hits = iter(_paged(release, good, wanted, page))
-        for one, query in zip(block, asked[start:], strict=False):
-            if isinstance(one, Question):
-                yield _answer(served, release, next(hits), wanted, page, columns, handles, query)
+        block = asked[start : start + queries.AT_ONCE]
+        for query, one in zip(block, _block(plan, block, handles), strict=True):
+            if isinstance(one, answers.Answer):
+                yield one
+            elif alone:
+                raise one
             else:
-                yield answers.Answer(
-                    query.name or query.kind, None, None, None, None, None, words_of(one, query.said), []
-                )
+                yield _refused(query, one)
+
+
+def together(
+    served: Served, plan: Plan, asked: Sequence[Query], handles: asking.Handles
+) -> list[answers.SearchAnswer | AepipeError]:
+    """Return the answer that each of some questions would get alone, or its error; they are searched at once."""
+    begun = time.perf_counter()
+    try:
+        found = _block(plan, asked, handles)
+    except AepipeError as error:
+        if len(asked) == 1:
+            return [error]
+        # One question may be the reason for which nothing was searched.
+        return [one for query in asked for one in together(served, plan, [query], handles)]
+    return [_whole(served, [one], begun) if isinstance(one, answers.Answer) else one for one in found]
 
 
 def allowed(served: Served, options: Options | ItemsRequest, conditions: Conditions) -> Ids | None:
@@ -143,80 +92,80 @@ def allowed(served: Served, options: Options | ItemsRequest, conditions: Conditi
     return ids
 
 
-def columns_of(release: Release, wanted: Sequence[str]) -> list[str]:
-    """Return the names of the source's columns that are wanted: all where none is named.
+def _whole(served: Served, found: list[answers.Answer], begun: float) -> answers.SearchAnswer:
+    release, took = served.release, round(1000 * (time.perf_counter() - begun), 3)
+    return answers.SearchAnswer(release.name, served.digest, release.fingerprint, len(release.index), took, found)
 
-    Raises:
-        BadRequestError: there is no such column.
+
+def _refused(query: Query, error: AepipeError) -> answers.Answer:
+    return answers.Answer(query.name or query.kind, None, None, None, None, None, words_of(error, query.said), [])
+
+
+def _block(plan: Plan, asked: Sequence[Query], handles: asking.Handles) -> list[answers.Answer | AepipeError]:
+    """Return the answer or the error of each of some questions."""
+    block = asking.questions(plan.release, asked, handles, plan.mixture, hybrid=plan.wanted.hybrid)
+    good = [one for one in block if isinstance(one, Question)]
+    told = iter(_told(plan, good) if good else ())
+    return [
+        _answer(plan, *next(told), handles, query) if isinstance(one, Question) else one
+        for query, one in zip(asked, block, strict=True)
+    ]
+
+
+def _told(plan: Plan, asked: Sequence[Question]) -> list[Told]:
+    """Search for some questions, and return the hits of one page; ranks are counted from the first page on."""
+    release, page = plan.release, plan.page
+    if page.skipped and (plan.wanted.factor is not None or plan.wanted.hybrid):
+        return _later_page(plan, asked)
+    wanted = replace(plan.wanted, top=page.size + page.skipped)
+    if SNIPPET in release.items.columns:
+        return [_cut(one, page.skipped, plan.columns) for one in queries.answer(release, asked, wanted)]
+    found = queries.ranked(release, asked, wanted)
+    hits = answers.hits_of(release, found, page.skipped, plan.columns)
+    return [(one.question, one.strange, some) for one, some in zip(found, hits, strict=True)]
+
+
+def _cut(found: queries.Answer, skipped: int, columns: Sequence[str]) -> Told:
+    return found.question, found.strange, [answers.hit_of(hit, columns) for hit in found.hits[skipped:]]
+
+
+def _later_page(plan: Plan, asked: Sequence[Question]) -> list[Told]:
+    """Return a later page of hits that are not in the order of their codes.
+
+    With more hits, more rows are re-ranked or fused, and their order is another one: each page holds the best of what
+    was not on the pages before it.
     """
-    known = release.items.columns
-    if unknown := sorted(set(wanted) - {*known, "*"}):
-        listed = ", ".join(known) or "none"
-        raise BadRequestError(f"columns: no column {unknown[0]!r}; the source has {listed}", "/columns")
-    return list(known) if "*" in wanted or not wanted else list(wanted)
-
-
-def _search_options(release: Release, options: Options, ids: Ids | None) -> SearchOptions:
-    given: QueryOptions = {
-        "k": options.k,
-        "radius": options.radius,
-        "min_confidence": options.min_confidence,
-        "where": ids,
-        "others": options.others,
-        "distinct": options.distinct,
-        "fast": options.fast,
-        "rerank": options.rerank,
-        "oversample": options.oversample,
-    }
-    return search_options(release, given)
-
-
-def _has_radius(options: Options) -> bool:
-    return options.radius is not None or options.min_confidence is not None
-
-
-def _paged(release: Release, asked: Sequence[Question], wanted: SearchOptions, page: Page) -> list[queries.Answer]:
-    """Answer questions with the hits of one page, ranks counted from the first page on."""
-    if not asked:
-        return []
-    if wanted.factor is None or not page.skipped:
-        found = queries.answer(release, asked, replace(wanted, top=page.size + page.skipped))
-        return [replace(one, hits=one.hits[page.skipped :]) for one in found]
-    # With more hits, more rows are re-ranked, and their order is another one: each page holds the best of what was not
-    # on the pages before it.
+    size, last = plan.page.size, plan.page.skipped
     shown: list[set[int]] = [set() for _ in asked]
-    for end in range(page.size, page.skipped + page.size + 1, page.size):
-        found = queries.answer(release, asked, replace(wanted, top=end))
+    for end in range(size, last + size + 1, size):
+        found = queries.answer(plan.release, asked, replace(plan.wanted, top=end))
         for number, one in enumerate(found):
-            new = [hit for hit in one.hits if hit.row.id not in shown[number]][: page.size]
+            new = [hit for hit in one.hits if hit.row.id not in shown[number]][:size]
             shown[number].update(hit.row.id for hit in new)
-            ranks = enumerate(new, end - page.size + 1)
+            ranks = enumerate(new, end - size + 1)
             found[number] = replace(one, hits=[replace(hit, rank=rank) for rank, hit in ranks])
-    return found
+    return [_cut(one, 0, plan.columns) for one in found]
 
 
 def _answer(
-    served: Served,
-    release: Release,
-    found: queries.Answer,
-    wanted: SearchOptions,
-    page: Page,
-    columns: list[str],
+    plan: Plan,
+    question: Question,
+    strange: str | None,
+    hits: list[answers.Hit],
     handles: asking.Handles,
     query: Query,
 ) -> answers.Answer:
-    question = found.question
     assert question.code is not None, "a question that could be read has a code"
-    reranked = wanted.factor is not None and question.embedding is not None
+    reranked = plan.wanted.hybrid or (plan.wanted.factor is not None and question.embedding is not None)
     return answers.Answer(
         question.text,
         question.code.hex()[0],
-        found.strange,
-        _total(release, question, wanted),
-        page.next(served, len(found.hits), reranked=reranked),
+        strange,
+        _total(plan.release, question, plan.wanted),
+        plan.page.next(plan.digest, len(hits), reranked=reranked),
         handles.keep(question) if query.kind in {"bytes", "text", "row", "vector"} or query.crop else None,
         None,
-        [answers.hit_of(hit, columns) for hit in found.hits],
+        hits,
         list(question.understood),
     )
 

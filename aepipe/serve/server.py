@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
+import sys
 from typing import Any, cast
 
 import uvicorn
@@ -29,6 +31,8 @@ HEADERS = 64 << 10
 """Bytes of the headers of a request."""
 PACKET = 64 << 10
 """Bytes that wait for others at most."""
+TURN = 0.001
+"""Seconds after which a thread that searches has to let the event loop go on."""
 ARRIVAL = 30.0
 """Seconds in which the headers of a request have to arrive."""
 
@@ -239,6 +243,8 @@ def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: so
         listening: see :func:`bound`.
     """
     service = Service.of(store, settings, tokens)
+    sys.setswitchinterval(TURN)
+    gc.freeze()  # what is loaded by now stays, and no collection has to look at it again
     config = uvicorn.Config(
         application(service),
         http=Protocol,

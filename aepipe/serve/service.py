@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from msgspec import UNSET, UnsetType
+
+from aepipe.release.shards import Gathered, OneShard
 from aepipe.serve.asking import Handles
-from aepipe.serve.catalog import Catalog, Served
+from aepipe.serve.batches import Batches
+from aepipe.serve.catalog import Catalog, Opener, Served
 from aepipe.serve.conditions import Conditions
 from aepipe.serve.jobs import Jobs
+from aepipe.serve.links import Links
 from aepipe.serve.metrics import Metrics
 from aepipe.serve.pictures import Thumbnails
 from aepipe.serve.pool import Pool
@@ -41,6 +46,8 @@ class Service:
         jobs: longer work.
         searches: threads that search.
         decoding: threads that decode.
+        batches: questions that are answered together.
+        links: to the services that search the shards; None where releases are searched here.
         ending: the service is being stopped.
     """
 
@@ -51,31 +58,73 @@ class Service:
     conditions: Conditions
     searches: Pool
     decoding: Pool
-    handles: Handles = field(default_factory=Handles)
+    batches: Batches
+    handles: Handles
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     jobs: Jobs = field(default_factory=Jobs)
+    links: Links | None = None
     ending: bool = False
 
     @classmethod
-    def of(cls, store: Store, settings: Settings, tokens: Tokens | None) -> Service:
-        """Return the service of a store; nothing is opened yet."""
+    def of(cls, store: Store, settings: Settings, tokens: Tokens | None, opener: Opener | None = None) -> Service:
+        """Return the service of a store; nothing is opened yet.
+
+        Args:
+            store: with the collections.
+            settings: of the service.
+            tokens: of readers and writers; None where everybody may ask.
+            opener: opens a release as it is to be searched; else as the settings say.
+        """
         seconds, queue = settings.request_seconds, settings.queue
+        searches, handles = Pool(settings.threads, queue, seconds), Handles()
+        links = Links(settings.shards, (settings.threads + PICTURES + 1)) if settings.shards else None
         return cls(
             settings,
-            Catalog(store, settings.names),
+            Catalog(store, settings.names, opener or _opener(settings, links), settings.count),
             tokens,
             Metrics(),
             Conditions(settings.where_seconds),
-            Pool(settings.threads, queue, seconds),
+            searches,
             Pool(PICTURES, max(64, queue), seconds, "pictures"),
+            Batches(searches, handles),
+            handles,
+            links=links,
         )
+
+    @property
+    def shard(self) -> str | UnsetType:
+        """The only shard that is searched here, as people write it; unset where all are."""
+        return UNSET if self.settings.shard is None else str(self.settings.shard)
+
+    @property
+    def whole(self) -> bool:
+        """Whether releases are searched here, and all of them."""
+        return self.links is None and self.settings.shard is None and not self.settings.partial
+
+    def start(self) -> None:
+        """Begin to open releases, and to watch shards that lie elsewhere."""
+        if self.links:
+            self.links.start()
+        self.catalog.start()
 
     def close(self) -> None:
         """Let go of threads and releases."""
+        if self.links:
+            self.links.close()
         self.catalog.stop()
         self.jobs.close()
         self.searches.close()
         self.decoding.close()
+
+
+def _opener(settings: Settings, links: Links | None) -> Opener | None:
+    """Return what opens a release as the service searches it; None for a whole one that is searched here."""
+    if links is not None:
+        count = len(settings.shards)
+        return lambda store, ref: Gathered.open(store, ref=ref, gather=links.gather, count=count)
+    if settings.shard is not None:
+        return lambda store, ref: OneShard.open(store, ref=ref, shard=settings.shard)
+    return None
 
 
 def service_of(request: Request) -> Service:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aepipe.index.shards import Shard
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 """Hosts by which this machine calls itself."""
@@ -33,6 +37,10 @@ class Settings:
         max_upload: bytes of a body.
         where_seconds: time that a condition in SQL may take.
         request_seconds: time that a request may take to arrive, and then to be answered.
+        shard: the only one of a release's shards that is searched here; None for all.
+        shards: addresses of services that search one shard each, in the order of their numbers; empty where the
+            releases are searched here.
+        partial: an answer without the shards that are silent is one, and says so, unless a request refuses that.
     """
 
     names: tuple[str, ...] = ()
@@ -52,6 +60,14 @@ class Settings:
     max_upload: int = 32 << 20
     where_seconds: float = 1.0
     request_seconds: float = 30.0
+    shard: Shard | None = None
+    shards: tuple[str, ...] = ()
+    partial: bool = False
+
+    @property
+    def count(self) -> int | None:
+        """Shards that a release needs to be served; None for any."""
+        return self.shard.count if self.shard else len(self.shards) or None
 
     @property
     def is_local(self) -> bool:

@@ -14,6 +14,8 @@ from aepipe.sources.item import Item
 
 STDIN = "-"
 """The argument that stands for what comes from a pipe."""
+MOST_WORDS = 2000
+"""Letters of a question in words out of a pipe; more are a file."""
 _LIKE_A_PATH = re.compile(r"\S*(/\S*|\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,5})")
 
 
@@ -72,6 +74,16 @@ def not_utf8(text: str) -> str | None:
         bad = f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else "half a character"
         return f"not in UTF-8: {bad} at {place:,}"
     return None
+
+
+def words_in(data: bytes) -> str | None:
+    """Return the words that bytes out of a pipe are; None where they are a file of any sort."""
+    try:
+        text = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return None
+    plain = all(letter.isprintable() or letter.isspace() for letter in text)
+    return text if plain and 0 < len(text) <= MOST_WORDS and text[0] not in "<{[" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,13 @@ LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
 _TOLD_BY_NAME = (*LABELS, *LISTS, "split")
 
 
-def _several(value: object) -> object:
+def several(value: Any) -> Any:  # noqa: ANN401  what a recipe has
+    """Return one text as a list of it; other values as they are."""
     return (value,) if isinstance(value, str) else value
+
+
+Several = Annotated[tuple[str, ...], BeforeValidator(several), Field(strict=False)]
+"""Texts; one text is a list of it."""
 
 
 class SplitShare(recipe.Options):
@@ -83,6 +88,8 @@ class Options(recipe.Options):
         max_vanished_share: the share of the items of the run before that may be gone; above it, ingestion fails. So an
             empty folder where a disk should be mounted does not empty the collection.
         workers: threads to decode with; 0 takes one per processor.
+        part: items of a part, on average, where there are more; 0 cuts collections of more than 100,000 items into
+            parts of 10,000. A part is read, and encoded, by itself, and not at all where none of its items has changed.
         encoding: of tables, lists and documents that are not in UTF-8: ``windows-1252``; else it is told by the bytes.
         delimiter: between the cells of CSV; else it is told by the first lines.
         header: whether the first line of CSV has the names of the columns, which are ``column_0`` and so on without it.
@@ -91,15 +98,16 @@ class Options(recipe.Options):
     """
 
     path: str
-    root: Annotated[tuple[str, ...], BeforeValidator(_several), Field(strict=False)] = ()
+    root: Several = ()
     label: str | None = None
     label_separator: Annotated[str | None, Field(min_length=1)] = None
     split: str | SplitShare | None = None
     key: str | None = None
-    exclude: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    exclude: Several = ()
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
+    part: Annotated[int, Field(ge=0)] = 0
     encoding: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     header: bool | None = None
@@ -188,6 +196,17 @@ class ItemSource:
     def workers(self) -> int:
         """Threads to decode with; 0 for one per processor."""
         return self._options.workers
+
+    @property
+    def part(self) -> int:
+        """Items of a part; 0 for the usual number."""
+        return self._options.part
+
+    @property
+    def test_share(self) -> float:
+        """The share of items whose bytes put them into the split ``test``."""
+        share = self._options.split
+        return share.test if isinstance(share, SplitShare) else 0.0
 
     @property
     def passed_over(self) -> PassedOver:

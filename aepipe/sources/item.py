@@ -128,6 +128,14 @@ class Source(Protocol):
         """Threads to decode with; 0 for one per processor."""
 
     @property
+    def part(self) -> int:
+        """Items of a part, where a collection is cut into parts; 0 leaves it to :mod:`aepipe.pipeline.parts`."""
+
+    @property
+    def test_share(self) -> float:
+        """The share of items whose bytes put them into the split ``test``; 0 where something else decides."""
+
+    @property
     def passed_over(self) -> PassedOver:
         """Files that the last iteration left out, with the reasons."""
 

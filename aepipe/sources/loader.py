@@ -27,6 +27,8 @@ from aepipe.sources.files import InMemory, Refused, WholeFile, is_large
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
+DUPLICATE = "duplicate key"
+"""The reason why the second item with a key is not read."""
 _CHUNK = 16  # items that a thread takes at once
 _WINDOW = 3  # chunks under way per thread
 _HELD = 64 << 20  # bytes of items that their container has read already and that are under way, at most
@@ -57,7 +59,14 @@ class Outcome:
     empty: bool = False
 
 
-def read_all(source: Source, find: Find | None = None, row: Decode | None = None) -> Iterator[Outcome]:
+def read_all(
+    source: Source,
+    find: Find | None = None,
+    row: Decode | None = None,
+    *,
+    items: Iterator[Item] | None = None,
+    threads: int = 0,
+) -> Iterator[Outcome]:
     """Read, hash and decode the items of a source in many threads.
 
     Args:
@@ -65,6 +74,8 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
         find: returns a number >= 0 for a key and the sha256 of its bytes where the row is known already and need not be
             decoded; where it is None, no row is known.
         row: makes rows of bytes, in any thread; where it is None, the source does.
+        items: some of the source's; where it is None, all of them.
+        threads: to decode with; 0 takes what the source says.
 
     Returns:
         The outcomes in the source's order, whatever the number of threads. Only a bounded number of items is under way.
@@ -73,9 +84,9 @@ def read_all(source: Source, find: Find | None = None, row: Decode | None = None
     def work(items: list[Item]) -> list[Outcome]:
         return [_read(item, row or source.row, find or _unknown) for item in items]
 
-    threads = source.workers or len(os.sched_getaffinity(0))
+    threads = threads or source.workers or len(os.sched_getaffinity(0))
     # The source is iterated in this thread only: its iterator need not be safe for many.
-    chunks = _chunks(_unique(source.items()))
+    chunks = _chunks(_unique(source.items() if items is None else items))
     waiting: deque[Future[list[Outcome]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="ingest") as pool:
         try:
@@ -133,7 +144,7 @@ def _unique(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items, but refuse those whose key another item had before."""
     seen: set[str] = set()
     for item in items:
-        yield item if item.key not in seen else replace(item, reader=Refused("duplicate key"))
+        yield item if item.key not in seen else replace(item, reader=Refused(DUPLICATE))
         seen.add(item.key)
 
 

@@ -66,6 +66,8 @@ def fetched(address: str) -> Path:
     from urllib.parse import urlsplit
 
     _check_scheme(address)
+    scheme, _, rest = address.partition("://")
+    address = f"{scheme.lower()}://{rest}"  # S3:// is s3://, and drivers know the small letters only
     parts = urlsplit(address)
     if parts.password is not None:
         raise SourceError(

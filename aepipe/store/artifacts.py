@@ -46,7 +46,9 @@ from aepipe.store.io import (
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("backbone", "rows", "views", "layer", "model", "segment", "words", "release")
+KINDS = ("backbone", "listing", "rows", "views", "layer", "model", "segment", "words", "release")
+LISTS = frozenset({"rows"})
+"""Kinds that may be a list of other artifacts, which belong to them: ``parts`` among their inputs."""
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 
@@ -187,7 +189,19 @@ class Store:
             found = self.has(ref)
             if found:
                 _mark(self.root / ref.kind / ref.digest / layout.MANIFEST)
+                with suppress(StoreError, FileNotFoundError):  # whoever opens a damaged list says so
+                    for one in self.parts(ref):
+                        _mark(self.root / one.kind / one.digest / layout.MANIFEST)
         return found
+
+    def parts(self, ref: Ref) -> tuple[Ref, ...]:
+        """Return the artifacts that one is a list of, in its order; none for most.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptError: the manifest is not what was written.
+        """
+        return _parts_in(self.manifest(ref)) if ref.kind in LISTS else ()
 
     def used(self, ref: Ref) -> float:
         """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
@@ -235,13 +249,15 @@ class Store:
     def path(self, ref: Ref) -> Path:
         """Return an artifact's folder after checking the length of every file, without reading any.
 
+        Those that it is a list of are checked, too.
+
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptError: a file is missing or has another length.
             StoreError: the system refused to look at one.
         """
-        folder = self.root / ref.kind / ref.digest
-        for name, sealed in self.manifest(ref).outputs.items():
+        folder, made = self.root / ref.kind / ref.digest, self.manifest(ref)
+        for name, sealed in made.outputs.items():
             try:
                 about = (folder / name).stat()
             except OSError as error:
@@ -251,10 +267,17 @@ class Store:
             found = about.st_size
             if found != sealed["bytes"]:
                 raise CorruptError(_named(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
+        for part in _parts_in(made) if ref.kind in LISTS else ():
+            try:
+                self.path(part)
+            except NotFoundError as error:
+                raise CorruptError(_named(folder / layout.MANIFEST, f"its part {error}")) from None
         return folder
 
     def verified(self, ref: Ref) -> Path:
         """Return an artifact's folder after checking the sha256 of every file, once per process.
+
+        Those that it is a list of are checked, too.
 
         Raises:
             NotFoundError: the store has no such artifact.
@@ -271,6 +294,8 @@ class Store:
                     raise unread(folder / name, error, why) from None
                 if digest != sealed["sha256"]:
                     raise CorruptError(_named(folder / name, "its sha256 does not match the manifest"))
+            for part in self.parts(ref):
+                self.verified(part)
             self._verified.add(ref)
         return folder
 
@@ -365,6 +390,10 @@ def _mark(manifest: Path) -> None:
     except PermissionError:  # the file of another user
         with suppress(OSError):
             os.utime(manifest)
+
+
+def _parts_in(made: Manifest) -> tuple[Ref, ...]:
+    return tuple(map(Ref.parse, made.inputs.get("parts", ())))
 
 
 def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:

@@ -8,10 +8,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from aepipe.errors import CorruptError, FullError, StoreError, TargetError, is_refusal, system_words
 from aepipe.store import layout
 
+T = TypeVar("T")
 REMEDY = "delete the folder and run again: it will be made again"
 """The advice for a directory of the store that is corrupt."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -73,6 +74,26 @@ def unread(file: Path, error: Exception, otherwise: str) -> StoreError:
     if isinstance(error, OSError) and is_refusal(error):
         return StoreError(system_words(OSError(error.errno, error.strerror, str(file))))
     return CorruptError(f"{file}: {otherwise}")
+
+
+def weights_in(file: Path, load: Callable[[bytes], T]) -> T:
+    """Read weights of the store.
+
+    Args:
+        file: of safetensors, whose own reader names neither the file nor what the system said.
+        load: makes tensors of its bytes.
+
+    Raises:
+        CorruptError: the file is missing, or holds no weights.
+        StoreError: the system refused to read it.
+    """
+    try:
+        return load(file.read_bytes())
+    except OSError as error:
+        raise unread(file, error, f"corrupt, it cannot be read ({error.strerror}); {REMEDY}") from None
+    except Exception as error:  # the library has a kind of error of its own
+        reason = str(error).partition("\n")[0]
+        raise CorruptError(f"{file}: corrupt, no weights in it ({reason}); {REMEDY}") from None
 
 
 def damaged(array: NDArray[Any], what: str) -> CorruptError:

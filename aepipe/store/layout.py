@@ -5,6 +5,7 @@
     Root                  the store itself, apart from the artifacts
     <kind>/<digest>/      an artifact, sealed by MANIFEST; its other files:
       backbone/             Backbone
+      listing/              Listing
       rows/                 Rows
       views/                Views
       layer/                Layer
@@ -95,11 +96,19 @@ class Rows:
     CARD: Final = "rows.json"
     QUARANTINE: Final = "quarantine.parquet"
     PARTS: Final = "rows-*.parquet"  # a glob
+    RUNS: Final = "runs.npy"  # of a table that refers to others: which ids their rows have
+    HASHES: Final = "hashes.npy"  # of a table that others refer to: of its keys
 
     @staticmethod
     def part(number: int) -> str:
         """Return the file of one part of the table."""
         return f"rows-{number:05d}.parquet"
+
+
+class Listing:
+    """Some items of a large collection, before they are read; see :mod:`aepipe.sources.listing`."""
+
+    TABLE: Final = "listing.parquet"
 
 
 class Views:

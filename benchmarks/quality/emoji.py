@@ -1,8 +1,8 @@
-"""Emoji as pictures with captions in English and Chinese, and two small towers that are trained on them.
+"""Emoji as pictures with captions in two languages, and two small towers that are trained on them.
 
-Pictures are those of the npm package ``emoji-datasource-google``, captions the labels and tags of ``emojibase-data``;
-both are MIT, and neither is fetched here. The towers are written as exports of CLIP are: a network for pictures, one
-for texts, a tokenizer, and what they expect.
+Pictures are those of the npm package ``emoji-datasource-google`` or ``emoji-datasource-twitter``, captions the labels
+and tags of ``emojibase-data``; all are MIT, and none is fetched here. The towers are written as exports of CLIP are: a
+network for pictures, one for texts, a tokenizer, and what they expect.
 
 Legend: N pairs, F features, V tokens, T tokens of a text.
 """
@@ -27,14 +27,36 @@ from torch import Tensor, nn
 from aepipe.learn.onnx_export import efficientnet
 from aepipe.sources.networks.pictures import Backbone
 
-LANGUAGES = ("en", "zh")
 SIDE, WIDTH, HIDDEN, TOKENS = 96, 256, 512, 6000
-HELD_OUT, SEED = 0.2, 0
+HELD_OUT = 0.2
 EPOCHS, BATCH, RATE, DECAY, DROPPED = 60, 256, 1e-3, 0.05, 0.3
 WARMEST = 100.0
 """The largest factor of cosines in the softmax, as of CLIP."""
 _VARIANT = "FE0F"
 """A code point that only says that an emoji is drawn in colour; names of files have it or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """One choice of pictures, languages and held-out names.
+
+    Attributes:
+        vendor: who drew the pictures.
+        languages: of the captions.
+        seed: of what is held out, and of the towers.
+    """
+
+    vendor: str
+    languages: tuple[str, str]
+    seed: int
+
+    def held_out(self, count: int) -> NDArray[np.bool_]:
+        """Return which emoji no tower is trained on, bool[N]."""
+        return np.random.default_rng(self.seed).random(count) < HELD_OUT
+
+
+SETS = {"google": Set("google", ("en", "zh"), 0), "twitter": Set("twitter", ("de", "fr"), 1)}
+"""Constants were chosen on the first one, and not on the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +83,23 @@ class Emoji:
         return " ".join(rng.permutation(np.array(words)).tolist())
 
 
-def read(packages: Path) -> list[Emoji]:
+def read(packages: Path, chosen: Set) -> list[Emoji]:
     """Return all emoji that have a picture and captions in both languages.
 
     Args:
         packages: the folder ``node_modules``.
+        chosen: pictures and languages.
     """
     told: dict[str, dict[str, dict[str, Any]]] = {}
-    for language in LANGUAGES:
+    for language in chosen.languages:
         entries = json.loads((packages / "emojibase-data" / language / "data.json").read_bytes())
         told[language] = {_bare(one["hexcode"]): one for one in entries}
-    source = packages / "emoji-datasource-google"
+    source = packages / f"emoji-datasource-{chosen.vendor}"
     found = []
     for one in json.loads((source / "emoji.json").read_bytes()):
-        code, file = _bare(one["unified"]), source / "img" / "google" / "64" / one["image"]
+        code, file = _bare(one["unified"]), source / "img" / chosen.vendor / "64" / one["image"]
         if file.is_file() and all(code in entries for entries in told.values()):
-            entries = {language: told[language][code] for language in LANGUAGES}
+            entries = {language: told[language][code] for language in chosen.languages}
             labels = {language: entry["label"] for language, entry in entries.items()}
             found.append(Emoji(file, labels, {language: entry.get("tags", []) for language, entry in entries.items()}))
     return found
@@ -84,11 +107,6 @@ def read(packages: Path) -> list[Emoji]:
 
 def _bare(code: str) -> str:
     return "-".join(part for part in code.upper().split("-") if part != _VARIANT)
-
-
-def held_out(count: int) -> NDArray[np.bool_]:
-    """Return which emoji no tower is trained on, bool[N]."""
-    return np.random.default_rng(SEED).random(count) < HELD_OUT
 
 
 def write_pictures(emoji: Sequence[Emoji], folder: Path) -> list[Path]:
@@ -104,7 +122,7 @@ def write_pictures(emoji: Sequence[Emoji], folder: Path) -> list[Path]:
     return files
 
 
-def train(emoji: Sequence[Emoji], files: Sequence[Path], folder: Path) -> None:
+def train(emoji: Sequence[Emoji], files: Sequence[Path], folder: Path, chosen: Set) -> None:
     """Train both towers on the emoji that are not held out, and write them as exports have them.
 
     The lower part of the picture tower is EfficientNet-Lite0 as it is; the text tower is the mean of its tokens under
@@ -112,13 +130,13 @@ def train(emoji: Sequence[Emoji], files: Sequence[Path], folder: Path) -> None:
     """
     (folder / "onnx").mkdir(parents=True)
     below = efficientnet("efficientnet-lite0", (SIDE, SIDE))
-    known = np.flatnonzero(~held_out(len(emoji))).tolist()
+    known = np.flatnonzero(~chosen.held_out(len(emoji))).tolist()
     tokenizer = _tokenizer([emoji[place] for place in known])
     tokenizer.save(str(folder / "tokenizer.json"))
     features = torch.from_numpy(_features(below, [files[place] for place in known], folder))
-    torch.manual_seed(SEED)
+    torch.manual_seed(chosen.seed)
     pictures, texts = _PictureHead(features), _TextTower(tokenizer.get_vocab_size())
-    _fit(pictures, texts, features, [emoji[place] for place in known], tokenizer)
+    _fit(pictures, texts, features, [emoji[place] for place in known], tokenizer, chosen)
     _write_pictures_half(below, pictures.eval(), folder / "onnx" / "vision_model.onnx")
     _write_text_half(texts.eval(), folder / "onnx" / "text_model.onnx")
     normal = {"image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3, "do_center_crop": False}
@@ -133,7 +151,7 @@ def _tokenizer(emoji: Sequence[Emoji]) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    texts = [text for one in emoji for name in LANGUAGES for text in (one.labels[name], *one.tags[name])]
+    texts = [text for one in emoji for name in one.labels for text in (one.labels[name], *one.tags[name])]
     trainer = trainers.WordPieceTrainer(vocab_size=TOKENS, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
@@ -183,8 +201,10 @@ class _TextTower(nn.Module):
         return found
 
 
-def _fit(pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequence[Emoji], tokenizer: Tokenizer) -> None:
-    rng = np.random.default_rng(SEED)
+def _fit(
+    pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequence[Emoji], tokenizer: Tokenizer, chosen: Set
+) -> None:
+    rng = np.random.default_rng(chosen.seed)
     warmth = nn.Parameter(torch.tensor(np.log(1 / 0.07)))
     parameters = [*pictures.parameters(), *texts.parameters(), warmth]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY)
@@ -194,7 +214,7 @@ def _fit(pictures: nn.Module, texts: nn.Module, features: Tensor, emoji: Sequenc
     for _ in range(EPOCHS):
         order = rng.permutation(len(emoji))
         for places in (order[at : at + BATCH] for at in range(0, len(order), BATCH)):
-            captions = [emoji[int(place)].captions(str(rng.choice(LANGUAGES)), rng) for place in places]
+            captions = [emoji[int(place)].captions(str(rng.choice(chosen.languages)), rng) for place in places]
             tokens = torch.tensor([one.ids for one in tokenizer.encode_batch(captions)])
             seen, read = (nn.functional.normalize(one) for one in (pictures(features[places]), texts(tokens)))
             cosines = warmth.exp().clamp(max=WARMEST) * seen @ read.T

@@ -1,11 +1,12 @@
 """Words find pictures: codes above two towers, next to hashing of two modalities.
 
-    python -m benchmarks.quality.words node_modules [--bits 64,256] [--seeds 1] [--work FOLDER]
+    python -m benchmarks.quality.words node_modules [--set google] [--bits 64,256] [--seeds 1] [--work FOLDER]
 
-``node_modules`` has the packages ``emoji-datasource-google`` and ``emojibase-data`` (``npm install`` fetches them). Two
+``node_modules`` has the packages ``emoji-datasource-google`` and ``emojibase-data`` (``npm install`` fetches them); for
+``--set twitter``, ``emoji-datasource-twitter``, with German and French and other names held out. Two
 small towers are trained on four fifths of the emoji (:mod:`benchmarks.quality.emoji`); a stack is trained on the
-pictures of all of them, as ``aepipe run`` does, and never sees a text. Questions are the names of emoji in English and
-Chinese: of those that no tower was trained on (*held out*) and of the others, which the towers know (*known*). The
+pictures of all of them, as ``aepipe run`` does, and never sees a text. Questions are the names of emoji in both
+languages: of those that no tower was trained on (*held out*) and of the others, which the towers know (*known*). The
 figure is the share of them whose own picture is among the first 10 of all, ties by expectation.
 
 - ``float``: the cosine of both towers' features, as CLIP is used.
@@ -83,22 +84,25 @@ class Questions:
         texts: the names.
         own: int64[Q], the emoji of each.
         parts: bool[Q] by name: in which language, and whether a tower was trained on it.
+        languages: both.
     """
 
     texts: list[str]
     own: Places
     parts: dict[str, NDArray[np.bool_]]
+    languages: tuple[str, ...]
 
     @classmethod
-    def of(cls, found: Sequence[emoji.Emoji]) -> Questions:
+    def of(cls, found: Sequence[emoji.Emoji], chosen: emoji.Set) -> Questions:
         """Return all names in all languages."""
-        held, count = emoji.held_out(len(found)), len(emoji.LANGUAGES)
-        language = np.repeat(np.array(emoji.LANGUAGES), len(found))
+        languages = chosen.languages
+        held, count = chosen.held_out(len(found)), len(languages)
+        language = np.repeat(np.array(languages), len(found))
         unseen = np.tile(held, count)
-        parts = {f"held_{one}": unseen & (language == one) for one in emoji.LANGUAGES}
-        parts |= {f"known_{one}": ~unseen & (language == one) for one in emoji.LANGUAGES}
-        texts = [one.labels[name] for name in emoji.LANGUAGES for one in found]
-        return cls(texts, np.tile(np.arange(len(found)), count), parts)
+        parts = {f"held_{one}": unseen & (language == one) for one in languages}
+        parts |= {f"known_{one}": ~unseen & (language == one) for one in languages}
+        texts = [one.labels[name] for name in languages for one in found]
+        return cls(texts, np.tile(np.arange(len(found)), count), parts, languages)
 
     def recalls(self, scores: Floats) -> dict[str, float]:
         """Return the shares of questions whose picture is among the first 10 by scores, float64[Q, N]."""
@@ -154,7 +158,7 @@ def negated(release: Release, found: Sequence[emoji.Emoji]) -> list[dict[str, An
     """Print how many of the first 10 hits are right where one tag is wanted and another is not; return it by way."""
     tags: dict[str, set[int]] = {}
     for place, one in enumerate(found):
-        for tag in one.tags["en"]:
+        for tag in next(iter(one.tags.values())):
             tags.setdefault(tag, set()).add(place)
     pairs = _pairs(tags)
     ids = np.array([release.id_of(f"{number:05d}.png") for number in range(len(release))])
@@ -201,7 +205,8 @@ def _negated(release: Release, words: Words, way: str, wanted: str, unwanted: st
 
 def others(pictures: Floats, texts: Floats, asked: Questions, bits: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the figures of the other methods, fitted on the pairs of both languages that are not held out."""
-    known = asked.parts["known_en"] | asked.parts["known_zh"]
+    first, second = asked.languages
+    known = asked.parts[f"known_{first}"] | asked.parts[f"known_{second}"]
     pairs = pictures[asked.own[known]], texts[known]
     cosine = texts @ pictures.T
     for name, method in METHODS.items():
@@ -235,6 +240,7 @@ def main() -> None:
     """Print a line for each system and number of bits; figures of releases are means over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path)
+    parser.add_argument("--set", choices=emoji.SETS, default="google", help="pictures, languages, names held out")
     parser.add_argument("--bits", default="64,256", help="numbers of bits")
     parser.add_argument("--seeds", type=int, default=1, help="of the stack; the towers are the same")
     parser.add_argument("--work", type=Path, help="a folder that keeps pictures and towers; a temporary one without it")
@@ -243,19 +249,21 @@ def main() -> None:
     print(describe(*PACKAGES), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.work or Path(scratch)
-        found = emoji.read(args.packages)
+        chosen = emoji.SETS[args.set]
+        found = emoji.read(args.packages, chosen)
         if not (folder / "towers").exists():
-            emoji.train(found, emoji.write_pictures(found, folder / "pictures"), folder / "towers")
-        asked = Questions.of(found)
+            emoji.train(found, emoji.write_pictures(found, folder / "pictures"), folder / "towers", chosen)
+        asked = Questions.of(found, chosen)
         lines = [line for bits in map(int, args.bits.split(",")) for line in _lines(folder, asked, bits, args.seeds)]
         lines += negated(released(folder, 64, 0, len(found)), found)
-    settings = {"pictures": len(found), "held_out": int(emoji.held_out(len(found)).sum()), "seeds": args.seeds}
+    held = int(chosen.held_out(len(found)).sum())
+    settings = {"set": args.set, "pictures": len(found), "held_out": held, "seeds": args.seeds}
     write(args.json, lines, PACKAGES, settings=settings)
 
 
 def _lines(folder: Path, asked: Questions, bits: int, seeds: int) -> list[dict[str, Any]]:
     """Print the figures of all systems with so many bits; return them, each with its share of the float figures."""
-    count = len(asked.texts) // len(emoji.LANGUAGES)
+    count = len(asked.texts) // len(asked.languages)
     figures: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         release = released(folder, bits, seed, count)
@@ -267,16 +275,16 @@ def _lines(folder: Path, asked: Questions, bits: int, seeds: int) -> list[dict[s
     lines = []
     for name, several in figures.items():
         means = {part: float(np.mean([one[part] for one in several])) for part in asked.parts}
-        shares = {f"share_{part}": _share(means, exact, part) for part in ("held", "known")}
+        shares = {f"share_{part}": _share(means, exact, part, asked.languages) for part in ("held", "known")}
         lines.append({"system": name, "bits": bits, **means, **shares})
         shown = "  ".join(f"{part} {value:.3f}" for part, value in (means | shares).items())
         print(f"{bits:4} {name:28} {shown}", flush=True)
     return lines
 
 
-def _share(found: dict[str, float], exact: dict[str, float], part: str) -> float:
+def _share(found: dict[str, float], exact: dict[str, float], part: str, languages: Sequence[str]) -> float:
     """Return what a system finds as a share of what the floats find, over all languages."""
-    names = [f"{part}_{one}" for one in emoji.LANGUAGES]
+    names = [f"{part}_{one}" for one in languages]
     return sum(found[name] for name in names) / sum(exact[name] for name in names)
 
 

@@ -21,7 +21,7 @@ from benchmarks.serve.goals import Figure, judged
 
 PACKAGES = ("numpy", "faiss-cpu", "starlette", "uvicorn", "msgspec", "httptools", "fastapi", "flask", "qdrant-client")
 SMALL = 100_000
-"""Codes where Qdrant holds them all in Python, and where releases follow each other."""
+"""Codes where releases follow each other."""
 
 
 def main() -> None:
@@ -68,11 +68,11 @@ def throughput(folder: Path, rows: int) -> Iterator[Figure]:
     yield from speed.throughput(made(folder, "flat", rows), made(folder, "multihash", rows, "multihash"))
 
 
-def qdrant(folder: Path, _: int) -> Iterator[Figure]:
+def qdrant(folder: Path, rows: int) -> Iterator[Figure]:
     """Yield row 6."""
     from benchmarks.serve.qdrant import beside_qdrant
 
-    yield from beside_qdrant(made(folder, "small", SMALL))
+    yield from beside_qdrant(made(folder, "flat", rows))
 
 
 def steadiness(folder: Path, rows: int) -> Iterator[Figure]:

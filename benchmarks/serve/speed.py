@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from benchmarks.serve.running import Line, Running, process, service
 CONNECTIONS, BLOCK, ROUNDS = 8, 50, 12
 """Connections for figures of throughput, questions of one kind after each other, and how often all kinds are asked."""
 SECONDS = 1
-PEERS = str(Path(__file__).with_name("peers.py"))
+PEERS, DRAWN = (str(Path(__file__).with_name(name)) for name in ("peers.py", "drawn.lua"))
 
 Ask = Callable[[int], object]
 
@@ -149,7 +150,7 @@ def throughput(flat: Path, hashed: Path) -> Iterator[Figure]:
     if not shutil.which("wrk"):
         print("wrk is not installed: no figures of throughput")
         return
-    search = "/v1/collections/benchmark/search?id=17&k=10&fast=true"
+    search = "/v1/collections/benchmark/search?k=10&fast=true&id="
     with (
         service(flat) as scanning,
         service(hashed) as hashing,
@@ -157,12 +158,14 @@ def throughput(flat: Path, hashed: Path) -> Iterator[Figure]:
         process(PEERS, "flask", ready="/knn-service?id=17&k=10") as flask,
     ):
         collection = aepipe.open(flat)
+        rows = len(collection)
         arms: dict[str, Callable[[], float]] = {
             "library, 2 threads": lambda: _threads(collection, 2),
-            "flat": lambda: _wrk(scanning.port, search),
-            "flat, re-ranked": lambda: _wrk(scanning.port, search.replace("&fast=true", "")),
-            "multihash": lambda: _wrk(hashing.port, search),
-            "multihash, re-ranked": lambda: _wrk(hashing.port, search.replace("&fast=true", "")),
+            "flat": lambda: _wrk(scanning.port, search, rows),
+            "flat, re-ranked": lambda: _wrk(scanning.port, search.replace("&fast=true", ""), rows),
+            "multihash": lambda: _wrk(hashing.port, search, rows),
+            "multihash, the same row each time": lambda: _wrk(hashing.port, search + "17"),
+            "multihash, re-ranked": lambda: _wrk(hashing.port, search.replace("&fast=true", ""), rows),
             "constant": lambda: _wrk(hashing.port, "/livez"),
             "FastAPI that searches nothing": lambda: _wrk(fastapi.port, "/search?id=17&k=10"),
             "Flask that searches nothing": lambda: _wrk(flask.port, "/knn-service?id=17&k=10"),
@@ -193,8 +196,11 @@ def _compared(found: Mapping[str, list[float]]) -> Iterator[Figure]:
             yield Figure(0, f"8 connections, {name}", float(np.median(values)), "/s")
 
 
-def _wrk(port: int, path: str) -> float:
-    command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", f"http://127.0.0.1:{port}{path}")
+def _wrk(port: int, path: str, rows: int | None = None) -> float:
+    """Return requests a second for one path, or for one that ends in the id of a row that is drawn each time."""
+    address = f"http://127.0.0.1:{port}"
+    where = (address + path,) if rows is None else ("-s", DRAWN, address, "--", path, str(rows))
+    command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *where)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in said, said
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
@@ -206,8 +212,9 @@ def _threads(collection: Any, count: int) -> float:
     until, done = time.perf_counter() + SECONDS, [0] * count
 
     def ask(place: int) -> None:
+        draw = random.Random(place)
         while time.perf_counter() < until:
-            collection.query(ids=[17], k=10, fast=True)
+            collection.query(ids=[draw.randrange(len(collection))], k=10, fast=True)
             done[place] += 1
 
     threads = [threading.Thread(target=ask, args=(place,)) for place in range(count)]

@@ -2,9 +2,9 @@
 
     python -m benchmarks.training.processes FASHION_MNIST_FOLDER [--rounds 3] [--rows 30000]
 
-Every arm trains the layer 784-1024-784 (ReLU up, linear down, squared error, masks, batch 256) for one epoch in float32,
-each process with one thread. CPU seconds are those of all processes while they train, without their start. The weights
-of all arms with as many slices have to be the same bytes.
+Every arm trains the layer 784-1024-784 (ReLU up, linear down, squared error, masks, batch 256) for one epoch in
+float32, each process with one thread. CPU seconds are those of all processes while they train, without their start. The
+weights of all arms with as many slices have to be the same bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -45,11 +46,12 @@ def train(folder: Path, rows: int, shards: int, world: World) -> Figures:
         fit=FitRecipe(epochs=1, batch=BATCH),
     )
     spec = layer_specs.layer_spec(recipe, "layer")
-    where = batches.resolve(ComputeRecipe(device="cpu", precision="float32", shards=shards))
+    compute = batches.resolve(ComputeRecipe(device="cpu", precision="float32", shards=shards))
+    where = replace(compute, world=world)
     data = fashion_mnist(folder)[0].reshape(-1, 784)[:rows]
     model = stack.build([spec], (784,), seed=0)[0]
     feed, nothing = Feed(data, where), Feed(data[:0], where)
-    trainer = Trainer(model, spec.training, train=feed, held_out=nothing, seed=0, compute=where, world=world)
+    trainer = Trainer(model, spec.training, train=feed, held_out=nothing, seed=0, compute=where)
     world.tell(None)  # begin together
     began, spent = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
@@ -77,7 +79,7 @@ def measured(folder: Path, rows: int, shards: int, size: int) -> list[Figures]:
         command += ["--part", str(shards), str(size), scratch]
         base = {**os.environ, "WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         started = [subprocess.Popen(command, env=base | {"RANK": str(rank)}) for rank in range(size)]
-        if any([one.wait() for one in started]):
+        if [one.wait() for one in started] != [0] * size:
             raise SystemExit(f"{shards} slices in {size} processes: failed")
         return [json.loads((Path(scratch) / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(size)]
 

@@ -28,12 +28,32 @@ def test_a_kind_is_chosen_and_shown_as_a_recipe(aepipe: Aepipe) -> None:
     assert told["chosen"]["kind"] in {"flat", "multihash"}
 
 
-def test_where_no_kind_fits_a_remedy_is_shown(aepipe: Aepipe, tmp_path: Path) -> None:
-    found = aepipe("plan", "--rows", "1B", "--bits", 128, "--ram", "1GB", "--p95", "100ms", "--home", tmp_path / "none")
+def test_rows_that_fit_on_no_machine_are_spread_over_several(aepipe: Aepipe, tmp_path: Path) -> None:
+    wanted = ("--bits", 128, "--ram", "1GB", "--p95", "100ms", "--home", tmp_path / "none")
+    found = aepipe("plan", "--rows", "1B", *wanted)
     assert found.exit_code == 0
     assert "no collection is in service" in found.stdout
-    assert "does not fit into memory, too slow" in found.stdout
-    assert "spread over 16 machines" in found.stdout
+    assert "shards on" in found.stdout
+    assert "aepipe serve --shards URL,URL,..." in found.stdout
+    told = json.loads(aepipe("plan", "--rows", "1_000_000_000", *wanted, "--json").stdout)
+    assert told["machines"] == told["shards"] == told["chosen"]["shards"] >= 16
+    assert f"shards = {told['shards']}" in found.stdout
+    assert told["chosen"]["p95"] <= 100
+    assert told["chosen"]["shard"]["memory"] <= 10**9
+    assert {"memory", "disk", "build", "median", "recall", "kind"} <= told["chosen"].keys()
+
+
+@pytest.mark.parametrize(("said", "rows"), [("10B", 10**10), ("10_000_000_000", 10**10), ("2.5M", 2_500_000)])
+def test_numbers_as_people_write_them(aepipe: Aepipe, tmp_path: Path, said: str, rows: int) -> None:
+    told = json.loads(aepipe("plan", "--rows", said, "--home", tmp_path / "none", "--json").stdout)
+    assert told["rows"] == rows
+    assert told["shards"] == max(1, rows // 10**9)
+
+
+def test_where_no_kind_fits_a_remedy_is_shown(aepipe: Aepipe, tmp_path: Path) -> None:
+    found = aepipe("plan", "--rows", "1B", "--p95", "1us", "--home", tmp_path / "none")
+    assert found.exit_code == 0
+    assert "none of these fits; what helps: more memory, fewer bits, a lower --recall" in found.stdout
 
 
 @pytest.mark.parametrize(

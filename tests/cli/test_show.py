@@ -15,7 +15,8 @@ from PIL import Image, ImageColor
 
 from aepipe import api
 from aepipe.cli import run
-from aepipe.pipeline.ingest import quarantine_file
+from aepipe.index.hamming import RowIndex
+from aepipe.pipeline.intake import quarantine_file
 from aepipe.release.release import Release
 from aepipe.report import facts
 from aepipe.report.facts import scores_text
@@ -27,7 +28,7 @@ from tests.support.releases import make_release, pictures_of
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "fingerprint", "aligned", "layers", "source", "read", "scores", "pretraining", "path",
+    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining", "path",
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def test_show_as_json(aepipe: Aepipe, full_store: Store) -> None:
     assert set(found) == FIELDS
     assert found["release"] == release.ref.digest
     assert found["fingerprint"] == release.fingerprint
+    assert isinstance(release.index, RowIndex)
     assert found["distinct_codes"] == release.index.n_codes
     assert found["scores"] == release.scores
     assert found["in_service"]
@@ -230,3 +232,14 @@ def test_show_draws_what_is_asked_for(aepipe: Aepipe, tmp_path: Path) -> None:
     assert aepipe("show", "--hits", str(tmp_path / "hits.png")).exit_code == 0
     with Image.open(tmp_path / "hits.png") as picture:
         assert picture.width > 1000
+
+
+def test_it_is_said_by_what_words_are_answered(aepipe: Aepipe, colours: Store) -> None:
+    (found,) = json.loads(aepipe("show", "--json", home=colours).stdout)
+    assert found["words"]["kind"] == "towers"
+    assert found["backbone"].endswith("vision_model.onnx")
+    text = aepipe("show", home=colours).stdout
+    assert "words     a text tower; towers: onnx/text_model.onnx, output text_embeds" in text
+    assert "backbone  vision_model.onnx" in text
+    (none,) = json.loads(aepipe("show", "--json").stdout)
+    assert (none["words"], none["backbone"]) == (None, None)

@@ -21,7 +21,7 @@ def main(recipe: str, store: str) -> None:
     for number in range(1, len(job.resolved.specs) + 1):
         layers.append(tasks.pretrain.fn(job, views, layers, number))
     model = tasks.finetune.fn(job, views, layers)
-    codes = [tasks.encode.fn(job, model, rows)]
+    codes = tasks.encode.fn(job, model, rows)
     scores = tasks.score.fn(job, rows, model, codes)
     parts = {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
     tasks.promote.fn(job, tasks.publish.fn(job, parts), "made by a test")

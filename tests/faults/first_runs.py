@@ -77,7 +77,7 @@ def main(folder: Path, times: int) -> None:
         patched.chdir(folder)
         for name in {name for names in BOTH for name in names}:
             write_collection(folder, name)
-        trials.import_early(lambda: trials.do(["run", "one.toml", "--home", "first"]))
+        trials.import_early(lambda: trials.do(["run", "one.toml", "--home", "first"]), folder / "exports")
         for owner, name in ((Store, "create"), (registry, "write_durably"), (Draft, "finish")):
             slow(owner, name, patched)
         for turn in range(times):

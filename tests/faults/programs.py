@@ -1,13 +1,19 @@
-"""Start the programs of this folder, which try thousands of things, and read what they print."""
+"""Programs of this folder, which try thousands of things: their command line, their results, and how tests start them.
+
+A program prints a line of JSON for each thing it tries, or appends it to a file, and leaves out what stands there.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,6 +26,28 @@ def tried(program: str, folder: Path, *words: str, **environment: str) -> list[d
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+
+
+def asked(about: str | None) -> argparse.Namespace:
+    """Read the command line of a program: ``folder``, ``verbs``, ``every`` and ``results``."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="an empty folder; one in memory is fastest")
+    parser.add_argument("verbs", nargs="*", help="all by default")
+    parser.add_argument("--every", type=int, default=1, help="try one of so many")
+    parser.add_argument("--results", type=Path, help="append to this file, and leave out what stands there")
+    return parser.parse_intermixed_args()
+
+
+@contextmanager
+def results(file: Path | None, *keys: str) -> Iterator[tuple[TextIO, set[tuple[Any, ...]]]]:
+    """Give what results are written to, and those that are there: the values of some keys of each."""
+    if file is None:
+        yield sys.stdout, set()
+        return
+    with file.open("a+", encoding="utf-8") as stream:
+        stream.seek(0)
+        there = [json.loads(line) for line in stream]
+        yield stream, {tuple(one[key] for key in keys) for one in there}
 
 
 def wrongs(found: list[dict[str, Any]]) -> list[str]:

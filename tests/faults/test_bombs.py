@@ -57,6 +57,7 @@ REFUSED = {
     "repeated.ods": "not a readable workbook",
     "blobs.sqlite": "string or blob too big",
     "shape.npy": "not a readable array",
+    "stream.pdf": GROWS,
     "nested.html": "",
     "nested.eml": "",
     "ratio.tar.gz": GROWS,

@@ -36,7 +36,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_call_that_fails_leaves_the_old_answer_or_the_new_one(library: Path, tmp_path: Path) -> None:
-    found = tried("failing", tmp_path, EVERY, LD_PRELOAD=str(library))
+    found = tried("failing", tmp_path, "--every", EVERY, LD_PRELOAD=str(library))
     wrong = wrongs(found)
     print(f"{len(found):,} calls failed, {len(wrong)} wrong; {dict(Counter(one['verb'] for one in found))}")  # noqa: T201
     counts.keep("failing", what="system calls of writing verbs x errors", tried=len(found), wrong=len(wrong))

@@ -19,6 +19,8 @@ EVERY = os.environ.get("AEPIPE_PAIRS", "1" if counts.ALL else "29")
 """One of so many pairs is tried."""
 FIRST_RUNS = os.environ.get("AEPIPE_FIRST_RUNS", "100" if counts.ALL else "2")
 """Times that two runs begin a store."""
+SERVED = os.environ.get("AEPIPE_SERVED", "78")
+"""Pairs of verbs below two services."""
 
 
 def test_two_verbs_at_once(tmp_path: Path) -> None:
@@ -36,4 +38,14 @@ def test_two_first_runs(tmp_path: Path) -> None:
     print(f"{len(found):,} times two first runs, {len(wrong)} wrong")  # noqa: T201
     counts.keep("first runs", what="two first runs on a new store", tried=len(found), wrong=len(wrong))
     assert len(found) >= 2
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.skipif(not counts.ALL, reason="takes minutes: make soak")
+def test_two_services_answer_while_two_verbs_change_their_store(tmp_path: Path) -> None:
+    *pairs, asked = tried("served", tmp_path, SERVED)
+    wrong = wrongs([*pairs, asked])
+    print(f"{len(pairs)} pairs, {asked['questions']:,} questions, {len(wrong)} wrong")  # noqa: T201
+    counts.keep("served", what="pairs of verbs below two services", tried=len(pairs), wrong=len(wrong))
+    assert asked["statuses"]["200"] > 10 * len(pairs)
     assert not wrong, "\n".join(wrong)

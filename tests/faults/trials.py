@@ -6,12 +6,16 @@ The parent only imports and prepares, because what makes threads does not surviv
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,15 @@ from typing import Any
 import torch
 from typer.testing import CliRunner, Result
 
+from aepipe import cli
 from aepipe.cli.app import app
 from aepipe.errors import AepipeError
+from aepipe.learn import onnx_export
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
-from tests.support.exporter import read_operators_once
+from tests.support.exporter import kept_exports, read_operators_once
 from tests.support.plain_flows import write_collection
 from tests.support.releases import make_release
 
@@ -48,7 +54,45 @@ VERBS = {
 NAMELESS = {"promote", "nightly", "run", "gc", "rename", "drop"}
 ONCE = {"rollback", "remove", "rename", "drop"}
 """Verbs that cannot be done twice: once more is a mistake where the first attempt did them."""
+_TIMES = re.compile(rb'"(when|created|seal|seconds|sha256|since)": ("[^"]*"|[\d.e-]+)')
+_PASSING = re.compile(r"\.tmp[^/]*|(?<=\.)\d+$|\.parts-\w+")
+UNREAD = ("/locks", "/metrics")
+"""Folders of files whose bytes no verb goes by: they are written anew."""
+CHANGING = {"service", "ids", "locks"}
+"""Folders of files that change."""
 Content = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Folders and files of a store, listed once, for it is copied thousands of times.
+
+    Attributes:
+        root: of the store.
+        folders: below it, each before those in it, with their modes.
+        files: below it, and whether each is sealed, so that nobody writes into it, and a link is a copy of it.
+    """
+
+    root: str
+    folders: Sequence[tuple[str, int]]
+    files: Sequence[tuple[str, bool]]
+
+    @classmethod
+    def of(cls, root: Path) -> Tree:
+        """List a store."""
+        paths = sorted(root.rglob("*"))
+        folders = [(str(one.relative_to(root)), one.stat().st_mode & 0o777) for one in paths if one.is_dir()]
+        changing = {root, *(root / name for name in CHANGING)}
+        files = [(str(one.relative_to(root)), one.parent not in changing) for one in paths if one.is_file()]
+        return cls(str(root), folders, files)
+
+    def write(self, to: Path) -> None:
+        """Make a copy where nothing is."""
+        os.mkdir(to, 0o700)
+        for name, mode in self.folders:
+            os.mkdir(f"{to}/{name}", mode)
+        for name, sealed in self.files:
+            (os.link if sealed else shutil.copy2)(f"{self.root}/{name}", f"{to}/{name}")
 
 
 class Trials:
@@ -63,7 +107,7 @@ class Trials:
     def prepare(self) -> None:
         """Make a collection with a release before, something removed, and something new in its source."""
         os.chdir(self.folder)
-        import_early(self._prepare)
+        import_early(self._prepare, self.folder / "exports")
         self.old = next(event.after for event in registry.history(self.store, NAME))
 
     def words(self, verb: str) -> list[str]:
@@ -74,7 +118,12 @@ class Trials:
     def copy(self) -> None:
         """Begin with a fresh copy."""
         shutil.rmtree(self.held.root, ignore_errors=True)
-        shutil.copytree(self.store.root, self.held.root, copy_function=_linked)
+        self.tree.write(self.held.root)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The prepared store."""
+        return Tree.of(self.store.root)
 
     def damage(self) -> Iterator[str]:
         """Yield what is damaged in the copy, or does not answer."""
@@ -85,8 +134,20 @@ class Trials:
             if len(Release.open(Store(self.held.root), OTHER)) != OTHERS:
                 yield "the other collection has changed"
             registry.history(self.held)
+            yield from self.given_twice()
         except AepipeError as error:
             yield f"nothing answers: {error}"
+
+    def given_twice(self) -> Iterator[str]:
+        """Yield the ids that mean several rows, in all releases of the copy and of the prepared store."""
+        meant: dict[int, str] = {}
+        for store in (self.store, self.held):
+            fresh = Store(store.root)
+            for ref in fresh.refs("release"):
+                release = Release.open(fresh, ref=ref)
+                for row in release.describe(release.items.ids) if release.name != OTHER else ():
+                    if meant.setdefault(row.id, row.key) != row.key:
+                        yield f"id {row.id} means {meant[row.id]} and {row.key}"
 
     def _prepare(self) -> list[str]:
         write_collection(self.folder)
@@ -100,15 +161,20 @@ class Trials:
         return []
 
 
-def import_early(work: Callable[[], Any]) -> None:
+def import_early(work: Callable[[], Any], exports: Path) -> None:
     """Import what some work imports, so that children that do it have nothing left to import.
 
     A child does the work; nothing of it happens in this process but the imports, and an export, which makes no threads.
-    """
-    from aepipe.learn.onnx_export import exported
 
+    Args:
+        work: that is to be done.
+        exports: the folder of networks that were exported, so that each is exported once.
+    """
     read_operators_once()
-    exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
+    onnx_export.exported(torch.nn.Linear(1, 1), torch.zeros(1, 1), {"given": ["found"]}, free=0)
+    onnx_export.exported = kept_exports(exports, onnx_export.exported)
+    for verb in cli.VERBS:
+        do([verb, "--help"])
     for name in in_child(lambda: [work(), *sys.modules][1:]):
         if name not in sys.modules:
             with suppress(Exception):  # some modules are made under names that cannot be imported
@@ -135,6 +201,26 @@ def content(store: Store) -> Content:
     rows, codes = release.describe(release.items.ids), release.codes_of(release.items.ids).hex()
     release.query(release.codes_of(release.items.ids[:2]), 3)
     return {row.key: code for row, code in zip(rows, codes, strict=True)}
+
+
+def state(root: Path, tree: Tree) -> str:
+    """Return the sha256 of a copy of a store: names and bytes of all files, but for times and processes."""
+    sealed = {os.stat(f"{tree.root}/{name}").st_ino: name for name, linked in tree.files if linked}
+    found = hashlib.sha256()
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        found.update(f"{plain(folder)}\n".encode())
+        for name in sorted(names):
+            path = f"{folder}/{name}"
+            original = sealed.get(os.stat(path).st_ino)
+            held = b"" if original or folder.endswith(UNREAD) else _TIMES.sub(b"", Path(path).read_bytes())
+            found.update(f"{plain(name)}: {original}\n".encode() + held)
+    return found.hexdigest()
+
+
+def plain(path: str) -> str:
+    """Return a path without processes and random parts of names."""
+    return _PASSING.sub("*", path)
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -166,8 +252,3 @@ def begun(work: Callable[[], Any]) -> Callable[[], Any]:
         return json.loads(heard) if status == 0 and heard else [f"ended with {status}"]
 
     return end
-
-
-def _linked(file: str, copy: str) -> None:
-    """Link a sealed file, for nobody writes into one; copy the others."""
-    (os.link if Path(file).parts[-2] not in {"store", "service", "ids", "locks"} else shutil.copy2)(file, copy)

@@ -32,10 +32,20 @@ def test_certifying_look_ups_are_chosen_within_the_limits() -> None:
     assert hashed.memory == flat.memory + 3 * 10_000_000 * 16
     assert hashed.median < 0.2 < flat.median
     assert hashed.p95 < 0.2
-    assert sizing.choose([flat, hashed], ram=None, p95=None, recall=1.0) is hashed
-    assert sizing.choose([flat, hashed], ram=flat.memory, p95=None, recall=1.0) is flat
-    assert sizing.choose([flat, hashed], ram=flat.memory, p95=1.0, recall=1.0) is None
-    assert sizing.machines([flat, hashed], ram=flat.memory, p95=1.0, recall=1.0) == 7
+    assert hashed.build == pytest.approx(10e6 * sizing.BUILT + 3 * 10e6 * sizing.FILLED)
+
+    def chosen(ram: int | None, p95: float | None) -> sizing.Layout | None:
+        return sizing.choose(sizing.layouts(10_000_000, codes, USUAL, ram=ram, p95=p95, recall=1.0))
+
+    fastest = chosen(None, None)
+    assert fastest is not None
+    assert (fastest.shard, fastest.shards, fastest.machines) == (hashed, 1, 1)
+    several = chosen(flat.memory + 1000, None)
+    assert several is not None
+    assert several.shard.kind == "multihash"
+    assert several.shards == several.machines == 7
+    assert several.shard.memory <= flat.memory + 1000 < several.memory
+    assert chosen(flat.memory, 1e-9) is None
 
 
 def test_hits_beyond_every_bound_cost_a_look_up_and_a_scan() -> None:
@@ -63,9 +73,33 @@ def test_approximate_kinds_are_offered_where_recall_was_measured() -> None:
     assert [one.kind for one in found] == ["flat", "ivf", "ivf"]
     assert [one.recall for one in found] == [1.0, 0.8, 0.95]
     assert found[1].median < found[2].median < found[0].median
-    chosen = sizing.choose(found, ram=None, p95=None, recall=0.9)
-    assert chosen is found[2]
-    assert chosen.options == {"probes": round(32 * 40_000 / 1000)}
+    chosen = sizing.choose(sizing.layouts(100_000_000, codes, USUAL, ram=None, p95=None, recall=0.9))
+    assert chosen is not None
+    assert chosen.shard == found[2]
+    assert chosen.shard.options == {"probes": round(32 * 40_000 / 1000)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "ram", "p95", "shards", "machines"),
+    [
+        (1_000_000_000, None, None, 1, 1),
+        (10_000_000_000, None, None, 10, 10),
+        (10_000_000_000, 64 * 10**9, None, 10, 2),  # eight shards of 8 GB on a machine, which searches them in turn
+        (10_000_000_000, 7 * 10**9, None, 12, 12),  # a shard has at most 875 million rows then
+        (10_000_000_000, 64 * 10**9, 1000.0, 10, 10),
+    ],
+)
+def test_what_is_too_large_for_a_machine_is_planned_in_shards(
+    rows: int, ram: int | None, p95: float | None, shards: int, machines: int
+) -> None:
+    (flat,) = sizing.layouts(rows, Codes(64), USUAL, ram=ram, p95=p95, recall=1.0)
+    assert (flat.shards, flat.machines, flat.fits) == (shards, machines, True)
+    assert flat.rows * shards >= rows
+    assert flat.memory == pytest.approx(8 * rows, rel=1e-6)
+    assert ram is None or -(-shards // machines) * flat.shard.memory <= ram
+    assert flat.median == pytest.approx(-(-shards // machines) * flat.shard.median)
+    assert p95 is None or flat.p95 <= p95
+    assert flat.build == pytest.approx(sizing.BUILT * flat.rows * -(-shards // machines))
 
 
 def test_the_properties_of_codes_are_measured() -> None:

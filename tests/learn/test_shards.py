@@ -96,7 +96,8 @@ def test_a_batch_that_is_not_cut_is_left_alone() -> None:
     assert shards.together(rows)[0] is rows
     assert shards.own_rows(rows, 4) is rows
     assert shards.average(rows) is rows
-    assert (shards.leads(), shards.of_slices(rows), shards.rows_of_all(4)) == (True, None, 4)
+    assert (shards.leads(), shards.is_cut(), shards.rows_of_all(4)) == (True, False, 4)
+    assert torch.equal(shards.of_slices(rows)[0], rows[None])
 
 
 class Part(World):

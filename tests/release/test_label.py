@@ -13,7 +13,9 @@ from aepipe.api import Collection
 from aepipe.errors import QueryError
 from aepipe.release import label
 from aepipe.release.release import Release
+from aepipe.report import labels
 from aepipe.store.artifacts import Store
+from aepipe.words import words_in
 from tests.support.towers import COLOURS
 
 
@@ -50,23 +52,23 @@ def test_a_label_is_as_sure_as_it_stands_out() -> None:
 def test_files_have_a_line_for_each_row(opened: Collection, tmp_path: Path) -> None:
     found = opened.label(["red", "blue"])
     for name in ("labels.csv", "labels.parquet"):
-        label.write(opened.release, found, tmp_path / name)
+        labels.write(label.lines(opened.release, found), tmp_path / name)
     with (tmp_path / "labels.csv").open(encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     table = pq.read_table(tmp_path / "labels.parquet").to_pylist()
-    assert list(lines[0]) == list(table[0]) == list(label.NAMES)
+    assert list(lines[0]) == list(table[0]) == list(labels.NAMES)
     assert len(lines) == len(table) == len(found)
     assert [line["key"] for line in lines] == [row["key"] for row in table]
     assert {line["label"] for line in lines} == {"red", "blue"}
     with pytest.raises(QueryError, match=r"labels are written under \.csv or \.parquet"):
-        label.write(opened.release, found, tmp_path / "labels.txt")
+        labels.write(label.lines(opened.release, found), tmp_path / "labels.txt")
 
 
 @pytest.mark.parametrize("text", ["", "red", "red\n\nred\n"])
 def test_two_words_at_least(text: str) -> None:
     with pytest.raises(QueryError, match="2 to 10,000 are wanted"):
-        label.words_in(text)
+        words_in(text)
 
 
 def test_lists_are_read_as_people_write_them() -> None:
-    assert label.words_in("\ufeffred\r\n  a blue sky \n\nred\n") == ("red", "a blue sky")
+    assert words_in("\ufeffred\r\n  a blue sky \n\nred\n") == ("red", "a blue sky")

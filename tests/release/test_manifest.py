@@ -47,6 +47,19 @@ def test_a_change_gives_the_second_schema() -> None:
     assert ReleaseManifest.parse(body) == changed
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_several_shards_give_the_third_schema(schema: int) -> None:
+    one = of_schema(schema)
+    more = (*one.index, Ref("segment", "b" * 64))
+    sharded = replace(one, index=more)
+    body = sharded.to_json()
+    assert (body["schema"], body["index"]) == (3, [str(ref) for ref in more])
+    assert list(body) == list(one.to_json())
+    assert ReleaseManifest.parse(body) == sharded
+    assert [ref for what, ref in sharded.parts if what == "index"] == list(more)
+    assert (sharded.facts["shards"], one.facts.get("shards")) == (2, None)
+
+
 def test_parts_come_by_kind_and_the_oldest_first() -> None:
     changed = of_schema(2)
     kinds = [what for what, _ in changed.parts]
@@ -60,7 +73,7 @@ def test_parts_come_by_kind_and_the_oldest_first() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 3}, "schema 3; this version of aepipe reads 1 and 2"),
+        ({"schema": 4}, "schema 4; this version of aepipe reads 1 to 3"),
         ({"encoder": None}, "corrupt, not a release"),
         ({"codes": 7}, "corrupt, not a release"),
     ],

@@ -29,7 +29,13 @@ def test_a_map_keeps_its_names(known_colours: Store) -> None:
     assert all(0 <= one.x <= 65_535 and 0 <= one.y <= 65_535 for one in made.regions)
 
 
-def test_a_text_tower_names_nothing(colours: Store) -> None:
+def test_a_text_tower_is_asked_with_own_words(colours: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "ROWS_OF_ONE", 12)
     release = Release.open(colours)
     ids = np.asarray(release.items.ids)
-    assert regions.regions(release, ids, np.zeros((len(ids), 2))) == []
+    names = [str(row.label) for row in release.describe(ids)]
+    corners = {name: (10 * number, 5 * (number % 2)) for number, name in enumerate(sorted(set(names)))}
+    places = np.array([corners[name] for name in names], float)
+    found = regions.regions(release, ids, places + np.random.default_rng(0).normal(0, 0.1, places.shape))
+    assert found
+    assert all(np.hypot(*np.subtract((one.x, one.y), corners[one.name])) < 1 for one in found)

@@ -86,6 +86,31 @@ def test_details_of_an_edited_picture_agree_with_its_own_and_no_other(name: str)
     assert np.delete(agreed, 3).max() < 0.8
 
 
+def test_a_wide_band_of_words_does_not_lead_astray() -> None:
+    places = range(12)
+    known = small(*(drawn(seed) for seed in places))
+    lines = [drawn(seed) for seed in places]
+    for picture in lines:
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((0, 124, 160, 160), fill=(0, 0, 0))
+        pen.text((4, 128), "one does not simply", fill=(255, 255, 255), font_size=25)
+    agreed = copies.agreements(small(*lines), known, np.stack([places] * 2, 1), alignment.guesses())
+    assert agreed.min() > 0.9
+
+
+def test_a_copy_that_lost_its_details_is_as_sure_as_one_with_them() -> None:
+    light = np.add.outer(np.arange(64), 2 * np.arange(64)).astype(np.float32) / np.float32(189)
+    known = (small(*(drawn(seed) for seed in range(6))) + 3 * light) / 4
+    blurred = alignment.softened(known, 9)
+    slopes = alignment.slopes(known) != alignment.slopes(blurred)
+    assert slopes.shape == (6, 112)
+    assert slopes.sum(1).max() <= copies.TURNED
+    others = alignment.slopes(known[:1]) != alignment.slopes(known[1:])
+    assert others.sum(1).min() > copies.TURNED
+    agreed = copies.agreements(blurred, known, np.stack([np.arange(6)] * 2, 1), alignment.guesses())
+    assert agreed.min() >= copies.MOST
+
+
 def test_identical_rows_have_equal_bytes_or_pixels(release: Release) -> None:
     found = dedup.search(release, "identical")
     keys = [named(release, ids) for ids, _ in found]

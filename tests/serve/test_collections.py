@@ -14,7 +14,7 @@ from PIL import Image
 
 import aepipe
 from aepipe.errors import QueryError
-from aepipe.pipeline.ingest import quarantine_file
+from aepipe.pipeline.intake import quarantine_file
 from aepipe.release import canaries, feedback
 from aepipe.release.filter import rows_named
 from aepipe.release.release import Release

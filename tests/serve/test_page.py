@@ -336,3 +336,17 @@ def test_the_page_works_below_a_prefix(client: Client) -> None:
     text = _document("/search").decode()
     assert 'src="/search/static/app.' in text
     assert 'name="root" content="/search"' in text
+
+
+def test_words_of_documents_are_looked_up_where_that_is_chosen(page: Any) -> None:
+    pytest.importorskip("tantivy", reason="needs the extra hybrid")
+    page.goto("/c/docs?text=harbour+pilot&radius=20")
+    page.get_by_role("slider", name="Distance").wait_for()
+    page.get_by_label("Look up the words, too").check()
+    page.wait_for_url("**/c/docs?*hybrid=true*")
+    assert "radius" not in page.url
+    page.locator(".tile").first.wait_for()
+    assert page.get_by_role("slider", name="Distance").count() == 0
+    page.goto("/c/pictures?id=3")
+    page.locator(".tile").first.wait_for()
+    assert page.get_by_label("Look up the words, too").count() == 0

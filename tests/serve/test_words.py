@@ -74,7 +74,10 @@ def test_words_are_added_and_taken_away(asked: Client, here: Collection) -> None
     [
         ({"code": "00" * 8, "plus": "red"}, "code: it cannot be mixed with words"),
         ({"text": " "}, "text: no words"),
-        ({"text": "red", "weight": 2}, "weight"),
+        ({"text": "red", "weight": 2}, "weight: a number of at most 1 is wanted"),
+        ({"text": "red", "weight": "abc"}, "weight: a number is wanted, not a text"),
+        ({"text": "red", "k": "x"}, "k: a whole number is wanted, not a text"),
+        ({"text": "red", "colour": "x"}, "no such parameter: colour"),
     ],
 )
 def test_what_cannot_be_asked_is_said(asked: Client, given: dict[str, Any], said: str) -> None:

@@ -326,6 +326,14 @@ def test_members_that_must_not_be_read_are_refused(tmp_path: Path, monkeypatch: 
         list(open_source(path).items())
 
 
+def test_a_text_that_must_not_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
+    members = [("a.png", png(1)), ("a.cls", b"3"), ("../b.png", png(2)), ("../b.cls", b"1")]
+    assert reasons(open_source(pack(tmp_path / "a.tar", members))) == {
+        "a.png": None,
+        "../b.png": "the .cls beside it: path leaves the archive",
+    }
+
+
 def patched(path: Path, name: str, **fields: int) -> None:
     """Change fields of a member, in its own header and in the directory at the end."""
     data = bytearray(path.read_bytes())

@@ -100,6 +100,12 @@ def test_a_file_url_is_read_where_it_is(tmp_path: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
+def test_the_letters_of_a_scheme_may_be_large(tmp_path: Path) -> None:
+    assert remote.fetched(f"FILE://{tmp_path}") == tmp_path
+    with pytest.raises(SourceError, match=r"^FTP://host/x: addresses of this kind"):
+        remote.fetched("FTP://host/x")
+
+
 def test_originals_are_shown_when_the_address_is_gone(tmp_path: Path) -> None:
     one = source(upload(collection(tmp_path / "near"), "bucket"))
     item = next(iter(one.items()))

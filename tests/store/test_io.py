@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.numpy import load, save_file
 
 from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
 from aepipe.index.scan import faiss_errors_named
@@ -16,7 +17,7 @@ from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import names
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import array_in, disk_errors_named, entries, files_below, mapped, table_errors_named
+from aepipe.store.io import array_in, disk_errors_named, entries, files_below, mapped, table_errors_named, weights_in
 from aepipe.store.rows import Rows
 from aepipe.store.segments import Strings
 from tests.faults.damage import as_others
@@ -49,6 +50,25 @@ def test_releases_are_not_overlooked_where_their_folder_cannot_be_read(store: St
             with pytest.raises(StoreError, match="Permission denied"):
                 ask()
     (store.root / "release").chmod(0o700)
+
+
+def test_weights_that_cannot_be_read_name_their_file(tmp_path: Path) -> None:
+    """The library names neither the file nor what the system said."""
+    file = tmp_path / "weights.safetensors"
+    save_file({"a": np.arange(3)}, file)
+    assert weights_in(file, load)["a"].tolist() == [0, 1, 2]
+    with as_others() as stopped:
+        file.chmod(0)
+        if stopped:
+            with pytest.raises(StoreError, match=r"weights\.safetensors: Permission denied"):
+                weights_in(file, load)
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:9])
+    with pytest.raises(CorruptError, match=r"weights\.safetensors: corrupt, no weights in it"):
+        weights_in(file, load)
+    file.unlink()
+    with pytest.raises(CorruptError, match=r"weights\.safetensors: corrupt, it cannot be read"):
+        weights_in(file, load)
 
 
 @pytest.mark.parametrize(

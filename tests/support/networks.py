@@ -192,6 +192,30 @@ def sound(file: Path, *outputs: str, length: int | str = "samples", masked: bool
     return save(file, nodes, inputs, outputs, {"heard": HEARD, "one": np.array([1])})
 
 
+def spectral(file: Path, name: str, shape: Sequence[Any], *outputs: str, longer: bool = False) -> Path:
+    """Write a network for spectrograms, whose last axis has the features: means over the others, and the last axis.
+
+    Args:
+        file: of the graph.
+        name: of its input.
+        shape: of that, after the first axis.
+        outputs: of ``audio_embeds`` and ``last_hidden_state``, [1, T, F].
+        longer: whether it takes ``is_longer``, and adds it.
+    """
+    more = [helper.make_node("CastLike", ["is_longer", name], ["more"])]
+    added = helper.make_node("Add" if longer else "Identity", [name, "more"] if longer else [name], ["x"])
+    axes = list(range(1, len(shape)))
+    made = {
+        "audio_embeds": [helper.make_node("ReduceMean", ["x"], ["audio_embeds"], axes=axes, keepdims=0)],
+        "last_hidden_state": [helper.make_node("Transpose", ["x"], ["last_hidden_state"], perm=[0, 2, 1])],
+    }
+    nodes = [*(more if longer else []), added, *(node for one in outputs for node in made[one])]
+    inputs: dict[str, tuple[int, Sequence[Any]]] = {name: (TensorProto.FLOAT, ["batch", *shape])}
+    if longer:
+        inputs["is_longer"] = (TensorProto.BOOL, ["batch", 1])
+    return save(file, nodes, inputs, outputs, {})
+
+
 def heard(samples: NDArray[np.float64], output: str = "last_hidden_state") -> NDArray[np.float64]:
     """Return what :func:`sound` gives for samples, of unit length."""
     steps = samples[: len(samples) // 8 * 8].reshape(-1, 8) @ HEARD[:, 0].T.astype(np.float64)

@@ -15,7 +15,7 @@ from aepipe import recipe, sources
 from aepipe.evaluate import scores as evaluation
 from aepipe.evaluate.scores import OURS, Sample
 from aepipe.index import hamming
-from aepipe.pipeline.encode import encode
+from aepipe.pipeline.encode import encode_all
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.publish import Parts, publish
 from aepipe.pipeline.words import make_words
@@ -83,6 +83,8 @@ def make_release(
     shape: tuple[int, int, int] = (28, 28, 1),
     seed: int = 0,
     promote: bool = True,
+    part: int = 0,
+    **index: Any,
 ) -> Ref:
     """Make a release of ``n`` pictures with the real stages, and put it into service.
 
@@ -97,9 +99,11 @@ def make_release(
         shape: of a decoded picture.
         seed: of pictures and encoder.
         promote: false leaves the release out of service.
+        part: items of a part of the rows; 0 makes one table of them.
+        index: options of ``[index]``.
     """
     write_pictures(pictures_of(store, name), n, shape, seed)
-    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape)
+    plan = bare_plan(store, name=name, n_bits=n_bits, shape=shape, part=part, **index)
     rows = ingest(store, plan.source)
     model = put_encoder(store, plan, n_bits=n_bits, seed=seed)
     ref = publish_rows(store, plan, rows, model)
@@ -121,6 +125,8 @@ def bare_plan(
     shape: tuple[int, int, int] = (28, 28, 1),
     indexed: str = "all",
     labelled: bool = True,
+    part: int = 0,
+    **index: Any,
 ) -> BarePlan:
     """Return the resolved recipe for the pictures in :func:`pictures_of`."""
     table = {
@@ -129,9 +135,11 @@ def bare_plan(
         "features": {"size": list(shape[:2]), "color": "gray" if shape[2] == 1 else "rgb"},
         "layers": [{"net": "dense"}],
         "code": {"bits": n_bits},
-        "index": {"rows": indexed},
+        "index": {"rows": indexed, **index},
         "evaluate": {"queries": 50},
     }
+    if part:
+        table["source"] |= {"part": part}  # type: ignore[operator]
     if labelled:
         table["source"] |= {"label": "parent"}  # type: ignore[operator]
     parsed = recipe.parse(table, store.root.parent / f"{name}.toml")
@@ -147,7 +155,7 @@ def put_encoder(store: Store, plan: BarePlan, *, n_bits: int = 64, seed: int = 0
 
 def publish_rows(store: Store, plan: BarePlan, rows: Ref, model: Ref, known: tuple[Ref, ...] = ()) -> Ref:
     """Encode, score and publish rows; ``known`` segments of codes stay in the release."""
-    codes = (*known, encode(store, model, rows, known=known))
+    codes = tuple(encode_all(store, model, rows, known=known))
     words = make_words(store, plan.words, rows, model)
     scores = _put_scores(store, rows, codes)
     parts: Parts = {"rows": rows, "model": model, "codes": codes, "scores": scores, "words": words}

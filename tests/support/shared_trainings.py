@@ -95,11 +95,11 @@ def spec_of(case: str, fit: Mapping[str, Any] = {}) -> layer_specs.LayerSpec:
 
 def trainer(case: str, shards: int, world: World = ALONE, fit: Mapping[str, Any] = {}) -> Trainer:
     """Return a training whose batches are cut into slices."""
-    compute = replace(CPU, shards=shards)
+    compute = replace(CPU, shards=shards, world=world)
     one = spec_of(case, fit)
     model = stack.build([one], ROWS.shape[1:], seed=1)[0]
     train, held_out = Feed(ROWS, compute), Feed(ROWS[:90], compute)
-    return Trainer(model, one.training, train=train, held_out=held_out, seed=2, compute=compute, world=world)
+    return Trainer(model, one.training, train=train, held_out=held_out, seed=2, compute=compute)
 
 
 def outcome(case: str, folder: Path, world: World = ALONE, shards: int = 0) -> dict[str, Any]:

@@ -49,6 +49,35 @@ def test_signs_alone_are_far_from_every_word(known_colours: Store, text: str) ->
     assert words.opened(known_colours.path(known_colours.refs("words")[-1]))(text).far
 
 
+@pytest.mark.parametrize(
+    ("text", "strange"),
+    [("gjadldldf", True), ("bvxbbzmnbv hfhlgj", True), ("qwxzzy red", False), ("scarlet", False)],
+)
+def test_letters_in_no_order_are_no_word(known_colours: Store, text: str, strange: bool) -> None:
+    far = words.opened(known_colours.path(known_colours.refs("words")[-1]))(text).far
+    assert bool(far) == strange
+
+
+def test_words_of_other_languages_are_words(known_colours: Store) -> None:
+    folder = imagenet.encoder_folder(known_colours.path(known_colours.refs("words")[-1]))
+    encoder = sentences.unpacked(folder)
+    for word in ("Schmetterling", "papillon", "mariposa", "farfalla", "borboleta", "vlinder", "kelebek", "strength"):
+        assert encoder.likeness(word) > imagenet.NO_WORD + 0.5, word
+
+
+def test_words_added_and_taken_away_are_shown_as_such(known_colours: Store) -> None:
+    opened = Collection(known_colours, Release.open(known_colours))
+    (found,) = opened.query("rouge", plus="blue", minus="white", k=1)
+    told = found.question.understood
+    assert told[0] == "red"
+    assert {"+ blue", "- white"} <= set(told)
+    (alone,) = opened.query(plus=["red", "blue"], k=1)
+    assert (alone.question.understood[0], "+ blue" in alone.question.understood) == ("red", True)
+    (far,) = opened.query("red", minus="gjadldldf", k=1)
+    assert far.strange is not None
+    assert far.strange.startswith("gjadldldf: ")
+
+
 def test_an_own_word_in_a_question_is_known(known_colours: Store) -> None:
     opened = words.opened(known_colours.path(known_colours.refs("words")[-1]))
     assert opened("the quarterly report of Pink").known == ("pink",)

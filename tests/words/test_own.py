@@ -88,3 +88,13 @@ def test_a_question_carries_whole_words() -> None:
     assert not carries("minkas", "minka")
     assert not carries("scat", "cat")
     assert carries("我的小花在睡觉", "小花")
+
+
+@pytest.mark.parametrize("written", ["title", ["title"], ("title",)])
+def test_one_column_need_not_be_a_list(written: object) -> None:
+    from aepipe import recipe
+    from aepipe.sources.images.source import Options
+
+    table = {"path": "pictures", "words": written, "exclude": "drafts/"}
+    found = recipe.options(Options, table, "source")
+    assert (found.words, found.exclude) == (("title",), ("drafts/",))

@@ -172,6 +172,24 @@ def test_the_gap_is_taken_out(colours: Store) -> None:
     assert near < far / 10
 
 
+@pytest.mark.parametrize(
+    ("lies", "size", "kept"), [("apart", 3.0, (0.95, 1.0)), ("among", 3.0, (0.8, 1.0)), ("among", 0.1, (0.0, 0.3))]
+)
+def test_of_what_texts_have_in_common_that_is_taken_out_which_is_large(
+    lies: str, size: float, kept: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(0)
+    spread = np.r_[np.ones(12), np.full(4, 0.01)]
+    pictures, texts = (rng.normal(size=(count, 16)) * spread for count in (800, 300))
+    gap = np.zeros(16)
+    gap[13 if lies == "apart" else 2] = size
+    texts += gap - texts.mean(axis=0)
+    common = towers.common_of(texts, pictures, pictures.mean(axis=0))
+    least, most = kept
+    assert least <= common @ gap / size**2 <= most
+    np.testing.assert_allclose(towers.common_of(texts[:50], pictures, pictures.mean(axis=0)), texts[:50].mean(axis=0))
+
+
 def test_damaged_words_name_their_file(colours: Store, tmp_path: Path) -> None:
     (ref,) = colours.refs("words")
     for name in (layout.Words.CARD, layout.Words.GRAPH, layout.Words.GAP):

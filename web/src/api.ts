@@ -79,6 +79,7 @@ export interface Facts extends Summary {
   confidence: number[] | null;
   meaning: string | null;
   reranked: boolean;
+  hybrid: boolean;
   map: boolean;
   write: boolean;
   originals: boolean;

@@ -20,8 +20,9 @@ V words of a code.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -48,6 +49,11 @@ SHARED = 300_000.0
 that threads would wait for Python's lock at each."""
 PIECES = 4
 """Each thread gets its queries in this number of pieces, so that an uneven load evens out."""
+
+TOGETHER, TOUCHED = 64, 1 << 18
+"""Queries that are looked up at once, and the codes that these are expected to touch."""
+LOW = (1 << 48) - 1
+"""A key without the number of its query."""
 
 Keys = NDArray[np.int64]
 """Found codes: distance and position in one number, so that one sort orders them by both."""
@@ -93,7 +99,10 @@ class MultiHash(Scan):
         dear = cost / min(own, queries) > self._scan_cost / min(threads, queries)
         if begin is None or dear or not len(packed):
             return super().nearest(packed, k, threads), np.full(len(packed), SCANNED)
-        answers = self._each(packed, own, lambda query: self._certain(query, k, begin))
+        if own == 1 and len(packed) > 1:
+            answers = self._certain_together(words_of(packed), k, begin)
+        else:
+            answers = self._each(packed, own, lambda query: self._certain(query, k, begin))
         found, scanned = _joined([keys for keys, _ in answers])
         found = found.completed(len(packed), scanned, lambda open_: Scan.nearest(self, packed[open_], k, threads))
         return found, np.array([stage for _, stage in answers])
@@ -138,6 +147,45 @@ class MultiHash(Scan):
                 return keys, stage
             stage = max(stage + 1, _stage_for(far, k, self.reach.n_parts))
         return None, SCANNED
+
+    def _certain_together(self, queries: Words, k: int, stage: int) -> list[tuple[Keys | None, int]]:
+        """Look up for several queries at once, and go on alone with those that this stage does not certify.
+
+        Args:
+            queries: words[Q, V].
+            k: as requested.
+            stage: to begin with.
+
+        Returns:
+            For each query what :meth:`_certain` returns.
+        """
+        at_once = int(max(1, min(TOGETHER, TOUCHED / (1 + self.reach.shares[stage] * len(self)))))
+        blocks = (queries[start : start + at_once] for start in range(0, len(queries), at_once))
+        return [one for block in blocks for one in self._stage_together(block, k, stage)]
+
+    def _stage_together(self, queries: Words, k: int, stage: int) -> Iterator[tuple[Keys | None, int]]:
+        values = self._values_of(stage)
+        begin, sizes = self.tables.buckets(queries[:, None], values)
+        touched = sizes.sum(axis=1)
+        costs = (stage_cost(self.n_bits, len(values), float(one)) for one in touched.tolist())
+        dear = np.fromiter((one >= self._scan_cost for one in costs), bool, len(queries))
+        sizes[dear], touched[dear] = 0, 0
+        owner = np.repeat(np.arange(len(queries)), touched)
+        positions, far = self.tables.compare(begin.ravel(), sizes.ravel(), queries[owner])
+        near = np.nonzero(far <= bound(self.reach.n_parts, stage))[0]
+        keys = _distinct((owner[near] << 48) | (far[near].astype(np.int64) << 32) | positions[near])
+        ends = np.searchsorted(keys, np.arange(len(queries) + 1) << 48)
+        rows = self._offsets[(keys & (LIMIT - 1)) + 1] - self._offsets[keys & (LIMIT - 1)]
+        ends_of_touched = np.cumsum(touched)
+        for number, (first, last) in enumerate(itertools.pairwise(ends.tolist())):
+            own = keys[first : min(last, first + k)]
+            if dear[number]:
+                yield None, SCANNED
+            elif len(own) == k or int(rows[first : first + len(own)].sum()) >= k:
+                yield own & LOW, stage
+            else:
+                seen = far[ends_of_touched[number] - touched[number] : ends_of_touched[number]]
+                yield self._certain(queries[number], k, max(stage + 1, _stage_for(seen, k, self.reach.n_parts)))
 
     def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
         touched = self._touched(query, stage)

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aepipe.errors import AepipeError
-from aepipe.evaluate.calibration import Confidence
 from aepipe.release import originals
+from aepipe.release.fulltext import can_be_asked
 from aepipe.release.query import SNIPPET
 from aepipe.release.search import SearchOptions, search_options
 from aepipe.serve import listing, reviews
@@ -96,7 +96,7 @@ async def original(request: Request) -> Response:
 def facts_of(service: Service, one: Served) -> CollectionFacts:
     """Return everything about a collection."""
     release = one.release
-    known = Confidence.of(release.name, release.scores, release.n_bits)
+    known = release.confidence
     curve = known.curve(words=False, where=False) if known else None
     facets, features = one.facets, release.recipe.get("features") or {}
     options: SearchOptions = search_options(release, {})
@@ -109,6 +109,7 @@ def facts_of(service: Service, one: Served) -> CollectionFacts:
         confidence=[round(float(share), 6) for share in curve.distance] if curve else None,
         meaning=known.meaning if known else None,
         reranked=options.factor is not None,
+        hybrid=can_be_asked(release),
         scores=release.scores,
         cut={name: features[name] for name in ("passage", "overlap") if features.get(name) is not None},
         map=one.has_map,
@@ -132,6 +133,7 @@ def _summary(service: Service, one: Served) -> dict[str, Any]:
         "trouble": "the release in service cannot be opened; the log says why"
         if release.name in service.catalog.trouble
         else None,
+        "shard": service.shard,
     }
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from aepipe.serve import metrics
+from aepipe.serve.links import shard_order
 from aepipe.serve.problems import BadRequestError, UnauthorizedError
 from aepipe.serve.requests import from_json
 from aepipe.serve.responses import as_json
@@ -34,7 +35,11 @@ async def ready(request: Request) -> Response:
     service = service_of(request)
     catalog = service.catalog
     missing = catalog.missing
-    about = {"ready": not (missing or service.ending), "not_open": missing, "trouble": sorted(catalog.trouble)}
+    silent = sorted(service.links.silent, key=shard_order) if service.links else []
+    able = not silent or (service.settings.partial and len(silent) < len(service.settings.shards))
+    about = {"ready": able and not (missing or service.ending), "not_open": missing, "trouble": sorted(catalog.trouble)}
+    about |= {"shard": service.shard} if service.settings.shard else {}
+    about |= {"shards": len(service.settings.shards), "silent": silent} if service.links else {}
     return as_json(about, 200 if about["ready"] else 503)
 
 
@@ -86,7 +91,15 @@ def _gauges(service: Service) -> dict[str, tuple[str, str, dict[str, float]]]:
         metrics.label(pool="search"): float(searches.refused),
         metrics.label(pool="decode"): float(decoding.refused),
     }
+    more = {}
+    if service.links:
+        silent = service.links.silent
+        answers = {
+            metrics.label(shard=str(link.shard)): float(str(link.shard) not in silent) for link in service.links.all
+        }
+        more = {"aepipe_shard_answers": ("gauge", "1 where a shard can be asked.", answers)}
     return {
+        **more,
         "aepipe_release_info": ("gauge", "The release that answers for each collection.", info),
         "aepipe_rows": ("gauge", "Rows that can be found.", rows),
         "aepipe_releases_taken_up_total": ("counter", "Releases that were opened.", taken),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -12,14 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from aepipe.errors import AepipeError
+from aepipe.index.remote import Ask
+from aepipe.release import shards
 from aepipe.release.search import Question
 from aepipe.release.words import Mixture
 from aepipe.serve import asking, searching
-from aepipe.serve.answers import Encoded
+from aepipe.serve.answers import Encoded, Incomplete
 from aepipe.serve.catalog import Served
 from aepipe.serve.explaining import explain
+from aepipe.serve.links import OCTETS, shard_order, tolerating
+from aepipe.serve.plans import is_plain, release_of
 from aepipe.serve.pool import Pool
-from aepipe.serve.problems import BadRequestError, MediaTypeError, words_of
+from aepipe.serve.problems import BadRequestError, MediaTypeError, MissingError, words_of
 from aepipe.serve.requests import (
     MOST_QUERIES,
     MOST_UPLOADS,
@@ -31,42 +36,47 @@ from aepipe.serve.requests import (
     from_dict,
     from_json,
     from_parameters,
+    options_of,
+    pairs_of,
     queries_of,
 )
 from aepipe.serve.responses import as_json, encoded
 from aepipe.serve.service import Service, named, served, service_of
 
-STREAM = "application/x-ndjson"
+STREAM, JSON = "application/x-ndjson", "application/json"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
 """Types of raw bodies."""
-PLAIN = 100
-"""Hits up to which their number makes little of the time of a search."""
+RELEASE = re.compile("[0-9a-f]{12,64}", re.ASCII)
 FIRST, AT_ONCE = 8, 64
 """Questions of the first piece of a streamed answer, and of each other one."""
 
 
 async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
-    queries, rest = queries_of(request.query_params.multi_items())
-    options = from_parameters(rest, Options)
+    queries, rest = queries_of(pairs_of(request.scope["query_string"]))
+    options = options_of(tuple(rest))
     queries = queries or _words_alone(options)
     if not queries:
         raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
-    one = served(request, searching.release_of(options))
+    one = served(request, release_of(options))
     tag = f'"{one.digest[:16]}"'
     lasting = not any(query.kind == "handle" for query in queries)
     if lasting and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
+    if service_of(request).whole and is_plain(options) and _is_short(queries):
+        alone = len(request.scope.get("aepipe.open", ())) == 1
+        found = await service_of(request).batches.ask(one, options, queries[0], alone=alone)
+        return Response(found, headers={**headers, **named(one)}, media_type=JSON)
     return await _answered(request, one, queries, options, headers)
 
 
 async def search_post(request: Request) -> Response:
     """Answer questions in the body: JSON, one file as it is, or several as a form."""
     queries, options = await asked(request)
-    one = served(request, searching.release_of(options))
+    one = served(request, release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
     return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
@@ -75,7 +85,7 @@ async def search_post(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Answer with the codes of questions."""
     queries, options = await asked(request)
-    one, service = served(request, searching.release_of(options)), service_of(request)
+    one, service = served(request, release_of(options)), service_of(request)
 
     def work() -> Encoded:
         mixture = Mixture.of(options.plus, options.minus, options.weight)
@@ -90,6 +100,23 @@ async def encode(request: Request) -> Response:
         return Encoded(one.digest, one.release.fingerprint, one.release.n_bits, codes, errors)
 
     return as_json(await _pool(service, queries).run(work), headers=named(one))
+
+
+async def shard(request: Request) -> Response:
+    """Answer for the one shard that this service searches, as bytes that another service merges."""
+    service = service_of(request)
+    if service.settings.shard is None:
+        raise MissingError("this service searches whole releases; one that is started with --shard answers for a shard")
+    ask = Ask.unpack(await request.body())
+    if not RELEASE.fullmatch(ask.release):
+        raise BadRequestError(f"release: the digest of one is wanted, not {ask.release!r}")
+
+    def work() -> tuple[bytes, Served]:
+        one = served(request, ask.release)
+        return shards.answer(one.seen_through(ask.n_bits), ask).pack(), one
+
+    found, one = await service.searches.run(work)
+    return Response(found, headers=named(one), media_type=OCTETS)
 
 
 class Compared(msgspec.Struct, forbid_unknown_fields=True):
@@ -180,42 +207,49 @@ def _upload(body: bytes, name: str, crop: list[float] | None) -> Query:
 async def _answered(
     request: Request, one: Served, queries: Sequence[Query], options: Options, headers: dict[str, str]
 ) -> Response:
-    service, like = service_of(request), _like(queries, options)
+    service = service_of(request)
 
-    def work() -> bytes:
-        return encoded(searching.search(one, queries, options, service.conditions, service.handles))
+    def work() -> tuple[bytes, bool]:
+        partial = service.settings.partial if options.partial is None else options.partial
+        with tolerating(partial) as missed:
+            found = searching.search(one, queries, options, service.conditions, service.handles)
+        found.shard = service.shard
+        if partial:
+            found.complete = not missed
+        if missed:
+            found.missing = sorted(missed, key=shard_order)
+        return encoded(found), not missed
 
-    alone = len(request.scope.get("aepipe.open", ())) == 1
-    if one.costs.is_short(like, alone=alone):
-        found = one.costs.timed(like, work)
-    else:
-        found = await _pool(service, queries).run(lambda: one.costs.timed(like, work))
-    return Response(found, headers={**headers, **named(one)}, media_type="application/json")
+    found, complete = await _pool(service, queries).run(work)
+    lasting = headers if complete else {"Cache-Control": "no-store"}
+    return Response(found, headers={**lasting, **named(one)}, media_type=JSON)
 
 
-def _like(queries: Sequence[Query], options: Options) -> Hashable:
-    """Return what says how long a search takes: that of one row or code without filters; None for any other."""
-    filters = (options.label, options.split, options.where, options.after, options.distinct)
-    reach = (options.radius, options.min_confidence, options.bits)
-    plain = (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)
-    known = len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
-    return (queries[0].kind, options.fast, options.rerank, options.oversample) if plain and known else None
+def _is_short(queries: Sequence[Query]) -> bool:
+    """Return whether it is one question, of which nothing has to be decoded."""
+    return len(queries) == 1 and queries[0].kind in {"id", "key", "code", "handle"} and queries[0].crop is UNSET
 
 
 async def _streamed(service: Service, one: Served, queries: Sequence[Query], options: Options) -> AsyncIterator[bytes]:
-    """Yield the answers line by line, in order."""
+    """Yield the answers line by line, in order; a last line names the shards that were not searched."""
+    partial = service.settings.partial if options.partial is None else options.partial
+    lost: set[str] = set()
     for start, end in pairwise([0, *range(FIRST, len(queries), AT_ONCE), len(queries)]):
         block = queries[start:end]
 
         def work(block: Sequence[Query] = block) -> bytes:
             try:
-                found = list(searching.each(one, block, options, service.conditions, service.handles))
+                with tolerating(partial) as missed:
+                    found = list(searching.each(one, block, options, service.conditions, service.handles))
+                lost.update(missed)
             except AepipeError as error:
                 said = [options.where or "", *(text for query in block for text in query.said)]
                 return encoded({"error": words_of(error, said)}) + b"\n"
             return b"".join(encoded(answer) + b"\n" for answer in found)
 
         yield await _pool(service, block).run(work)
+    if lost:
+        yield encoded(Incomplete(sorted(lost, key=shard_order))) + b"\n"
 
 
 def _pool(service: Service, queries: Sequence[Query]) -> Pool:

@@ -348,6 +348,8 @@ def _read(beside: Iterable[Member]) -> tuple[str | None, dict[str, object]]:
 
 
 def _text(member: Member) -> str:
+    if isinstance(member.reader, Refused):
+        raise ItemError(member.name, f"the {member.ending} beside it: {member.reader.reason}")
     if isinstance(member.reader, Piece) and member.reader.size > _LONGEST:
         raise ItemError(member.name, f"the {member.ending} beside it has more than {_LONGEST >> 20} MB")
     try:

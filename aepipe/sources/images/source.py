@@ -67,7 +67,7 @@ class Options(base.TableOptions):
     image: str = "image"
     max_megapixels: Annotated[float, Field(gt=0, le=MOST_MEGAPIXELS)] = decode.MAX_PIXELS / 1e6
     pages: Literal["first", "all"] = "first"
-    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    words: base.Several = ()
 
 
 class Features(recipe.Options):

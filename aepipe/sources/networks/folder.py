@@ -55,7 +55,9 @@ class Folder:
             if not file.is_file() or ".." in file.parts:
                 raise SourceError(f"{path}: no graph {graph!r} in it; {_listed(_graphs(path), path)}")
             return cls(path, file)
-        for name in (f"{tower}_model.onnx", "model.onnx"):
+        # Exports of Whisper have the encoder and the decoder apart.
+        encoder = ("encoder_model.onnx",) if tower == "audio" else ()
+        for name in (f"{tower}_model.onnx", "model.onnx", *encoder):
             for folder in (path / "onnx", path):
                 if (folder / name).is_file():
                     return cls(path, folder / name)

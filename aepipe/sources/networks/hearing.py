@@ -1,4 +1,4 @@
-"""Networks that hear recordings: raw sound in, features out; and how their folders want it.
+"""Networks that hear recordings: sound or spectrograms in, features out; and what their folders say.
 
 Legend: N samples, T steps in time, F features.
 """
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError, SourceError
 from aepipe.sources.networks.folder import Folder, number, table, with_pooler
 from aepipe.sources.networks.graph import REALS, Graph, digest_of_bytes, pooled, unit, whole_graph
+from aepipe.sources.networks.spectra import EXTRACTORS, FILE, Spectra
 
-FILE = "preprocessor_config.json"
 SHORTEST = 0.1
 """Seconds that a recording is filled up to with silence; a network needs some steps in time."""
 _OUTPUTS = ("audio_embeds", "embeddings", "pooler_output", "last_hidden_state")
-_MASK = "attention_mask"
+_MASK, _LONGER = "attention_mask", "is_longer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,26 @@ class Hearing:
         pooling: how steps in time become one vector.
         rate: samples in a second.
         normalize: whether each recording is brought to mean 0 and variance 1 first.
+        spectra: the spectrogram that it hears; None for raw sound.
     """
 
     output: str = ""
     pooling: str = "mean"
     rate: int = 16_000
     normalize: bool = False
+    spectra: Spectra | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the features of a source."""
-        return asdict(self)
+        found = asdict(self)
+        # Rows of raw sound keep the digest that they had before there were spectrograms.
+        return found if self.spectra else {name: value for name, value in found.items() if name != "spectra"}
 
     @classmethod
     def of(cls, heard_by: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_json` wrote; other names are passed over."""
-        return cls(**{one.name: heard_by[one.name] for one in fields(cls) if one.name in heard_by})
+        found = {one.name: heard_by[one.name] for one in fields(cls) if one.name in heard_by}
+        return cls(**(found | {"spectra": Spectra.of(found["spectra"])} if found.get("spectra") else found))
 
 
 def read(folder: Folder, chosen: Mapping[str, Any]) -> tuple[Hearing, tuple[str, ...]]:
@@ -69,22 +74,19 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> tuple[Hearing, tuple[str,
     if "rate" not in chosen and "sampling_rate" not in given:
         raise SourceError(f"{folder.path}: no sampling_rate in {FILE}; say rate = 16000 under [features]")
     output = folder.output(chosen.get("output"), ("last_hidden_state",) if "pooling" in chosen else _OUTPUTS)
-    found = Hearing(
-        output=output,
-        pooling=chosen.get("pooling", "mean"),
-        rate=chosen["rate"]
-        if "rate" in chosen
-        else int(number(given["sampling_rate"], FILE, "sampling_rate", 1000, 192_000)),
-        normalize=chosen.get("normalize", bool(given.get("do_normalize", False))),
-    )
-    loud = ", each brought to mean 0 and variance 1" if found.normalize else ""
-    said = [f"{folder.path.name}: {folder.said(output)}", f"recordings: {found.rate:,} samples in a second{loud}"]
+    rate = chosen.get("rate")
+    rate = rate or int(number(given["sampling_rate"], FILE, "sampling_rate", 1000, 192_000))
+    spectra = Spectra.read(given, rate, normalize=chosen.get("normalize"))
+    normalize = spectra is None and chosen.get("normalize", bool(given.get("do_normalize", False)))
+    found = Hearing(output, chosen.get("pooling", "mean"), rate, normalize, spectra)
+    how = ", each brought to mean 0 and variance 1" if normalize else f", a {spectra}" if spectra else ""
+    said = [f"{folder.path.name}: {folder.said(output)}", f"recordings: {rate:,} samples in a second{how}"]
     own = sorted(chosen.keys() & {one.name for one in fields(Hearing)})
     return found, tuple(said + ([f"from the recipe: {', '.join(own)}"] if own else []))
 
 
 class SoundEncoder:
-    """A network for recordings, [1, N].
+    """A network for recordings, [1, N], or for their spectrograms.
 
     Its output is [1, F], or [1, T, F] of steps in time, which become one vector.
 
@@ -94,7 +96,7 @@ class SoundEncoder:
 
     Attributes:
         sha256: of the graph with its weights, hex.
-        fixed: N, where the graph takes recordings of one length; else None.
+        fixed: N, where the network takes recordings of one length; else None.
 
     Raises:
         CorruptError: the file is no such graph.
@@ -106,12 +108,14 @@ class SoundEncoder:
         except OSError as error:
             raise CorruptError(f"{file}: not a network that can be used: {error}") from None
         self._graph, self._file, self._hearing = Graph(data, file, hearing.output), file, hearing
-        sound = [name for name in self._graph.inputs if name != _MASK]
-        kind, shape = self._graph.inputs[sound[0]] if len(sound) == 1 else ("", [])
-        if len(shape) != 2 or kind not in REALS:
-            takes = ", ".join(f"{name} {shape}" for name, (_, shape) in self._graph.inputs.items())
-            raise CorruptError(f"{file}: takes {takes}, and raw sound, input_values [1, N], is what can be given")
-        self._input, self.fixed = sound[0], self._graph.length(sound[0], 1)
+        self._input, shape = self._sound()
+        wanted = hearing.spectra.shape if hearing.spectra else (None,)
+        fixed = [self._graph.length(self._input, axis) for axis in range(1, len(shape))] if self._input else []
+        if len(fixed) != len(wanted) or any(
+            None not in pair and pair[0] != pair[1] for pair in zip(fixed, wanted, strict=True)
+        ):
+            raise CorruptError(f"{file}: takes {self._takes()}, and {_given(hearing)} is what can be given")
+        self.fixed = hearing.spectra.longest if hearing.spectra else fixed[0]
         self.sha256 = digest_of_bytes(data)
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
@@ -120,12 +124,48 @@ class SoundEncoder:
         Raises:
             CorruptError: the network fails, or its output has another shape.
         """
-        heard = samples.astype(np.float64)
+        heard, how = samples.astype(np.float64), self._hearing
+        if how.spectra:
+            shown = how.spectra(heard[: how.spectra.longest])
+            given = {self._input: shown[None], _LONGER: np.array([[how.spectra.fused]])}
+        else:
+            given = self._raw(heard)
+        found = self._graph.run({name: given[name] for name in self._graph.inputs})
+        return unit(pooled(found, how.pooling, self._own(len(heard), found)), self._file)
+
+    def _raw(self, heard: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Return the inputs of a network for raw sound."""
         if self._hearing.normalize:
             heard = (heard - heard.mean()) / np.sqrt(heard.var() + 1e-7)
         length = self.fixed or max(len(heard), round(SHORTEST * self._hearing.rate))
         own = np.arange(length) < len(heard)
         filled = np.pad(heard[:length], (0, max(0, length - len(heard))))
-        given = {self._input: filled[None], _MASK: own[None].astype(np.int64)}
-        found = self._graph.run({name: given[name] for name in self._graph.inputs})
-        return unit(pooled(found, self._hearing.pooling), self._file)
+        return {self._input: filled[None], _MASK: own[None].astype(np.int64)}
+
+    def _own(self, samples: int, found: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Return which steps of an output are the recording's own, bool[T]; None for all.
+
+        Whisper hears 30 seconds, however short a recording is, and most steps of a short one are silence.
+        """
+        how = self._hearing.spectra
+        if how is None or how.kind != "whisper" or found.ndim != 3:
+            return None
+        own: NDArray[np.bool_] = np.arange(found.shape[1]) < max(1, -(-found.shape[1] * samples // how.longest))
+        return own
+
+    def _sound(self) -> tuple[str, list[Any]]:
+        """Return the input that takes sound, and its shape; neither where there is none."""
+        beside = {_LONGER} if self._hearing.spectra else {_MASK}
+        names = [name for name in self._graph.inputs if name not in beside]
+        kind, shape = self._graph.inputs[names[0]] if len(names) == 1 else ("", [])
+        return (names[0], shape) if kind in REALS else ("", [])
+
+    def _takes(self) -> str:
+        return ", ".join(f"{name} {shape}" for name, (_, shape) in self._graph.inputs.items())
+
+
+def _given(how: Hearing) -> str:
+    """Return what a network can be given, in words."""
+    if how.spectra:
+        return f"a {how.spectra}, {[1, *how.spectra.shape]},"
+    return f"raw sound, input_values [1, N], or a spectrogram as of {', '.join(EXTRACTORS)} in {FILE}"

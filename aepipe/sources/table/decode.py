@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError, shortened
-from aepipe.sources.asked import file_named
+from aepipe.sources.asked import path_named
 from aepipe.sources.files import Found, InMemory, Refused
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.notation import number, present, read_number
@@ -78,11 +78,10 @@ def query_items(text: str) -> Iterator[Item]:
     if text.lstrip().startswith("{"):
         yield Item(text if len(text) < 60 else f"{text[:56]}...", text, InMemory(text.encode("utf-8", "replace")))
         return
-    path = file_named(text)
-    if path is None:
-        raise QueryError(
-            f"{shortened(text)}: no such file; ask with a file, or with a row like '{{\"column\": value, ...}}'"
-        )
+    path = path_named(text)
+    if path is None or not path.is_file():
+        why = "no such file" if path is None else "not a file"
+        raise QueryError(f"{shortened(text)}: {why}; ask with a file, or with a row like '{{\"column\": value, ...}}'")
     if text.lower().endswith(".json") and not (data := path.read_bytes()).lstrip().startswith(b"["):
         yield Item(text, text, InMemory(data))
         return

@@ -13,6 +13,7 @@ from aepipe.errors import ItemError
 from aepipe.sources import encoding
 from aepipe.sources.text import workers
 from aepipe.sources.text.passages import Document
+from aepipe.sources.text.pdf_streams import unpacked_size
 from aepipe.sources.text.recognise import FORMATS, HEAD, ZIP, is_wide, unpacked
 from aepipe.sources.text.workers import ENCRYPTED
 
@@ -59,6 +60,9 @@ def read(data: bytes, key: str, form: str) -> Document:
         raise ItemError(key, ENCRYPTED if "EncryptedPackage".encode("utf-16-le") in data else OLD)
     if data.startswith(ZIP):
         _check_packed(data, key)
+    most = _most_unpacked(data)
+    if form == "PDF" and unpacked_size(data, most) > most:
+        raise ItemError(key, BOMB)
     if form == "HTML":
         data = _as_utf8(data, key)
     found = workers.extract(data, key, form, FORMATS[form])
@@ -74,7 +78,7 @@ def _check_packed(data: bytes, key: str) -> None:
             entries = packed.infolist()
             manifest = next((entry for entry in entries if entry.filename == "META-INF/manifest.xml"), None)
             size = sum(entry.file_size for entry in entries)
-            if len(entries) > MOST_ENTRIES or size > min(MOST_UNPACKED, max(PLAUSIBLE, RATIO * len(data))):
+            if len(entries) > MOST_ENTRIES or size > _most_unpacked(data):
                 raise ItemError(key, BOMB)
             if any(entry.flag_bits & 1 for entry in entries):
                 raise ItemError(key, ENCRYPTED)
@@ -82,6 +86,10 @@ def _check_packed(data: bytes, key: str) -> None:
                 raise ItemError(key, ENCRYPTED)
     except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ItemError(key, f"damaged: {str(error).lower() or 'cut off'}") from None
+
+
+def _most_unpacked(data: bytes) -> int:
+    return min(MOST_UNPACKED, max(PLAUSIBLE, RATIO * len(data)))
 
 
 def _as_utf8(data: bytes, key: str) -> bytes:

@@ -194,10 +194,13 @@ class Text(BackboneSource, base.ItemSource):
     def _learn(self) -> dict[str, Any]:
         """Return the vocabulary of the train split, and the rarity of its words."""
         seen = _Seen(scripts.segmenter(self._features.segmenter), mail=self._features.mail)
-        number = 0
+        number, unread = 0, list[ItemError]()
         for number, item in enumerate(self.items(), 1):
-            if text := self._train_text(item):
-                seen.add(text)
+            try:
+                if text := self._train_text(item):
+                    seen.add(text)
+            except ItemError as error:  # ingestion reports it
+                unread.append(error)
             if number % 1000 == 0:
                 log.step("vocabulary", number, self.total())
         documents, counts = seen.documents, seen.words
@@ -208,6 +211,10 @@ class Text(BackboneSource, base.ItemSource):
             documents, counts = seen.plain()
             fair, chosen = self._vocabulary(counts, documents)
         log.step("vocabulary", documents, documents, f"{len(chosen):,} of {len(counts):,} words")
+        if not documents and unread:
+            raise SourceError(
+                f"{self._files.given}: no document can be learned from, {len(unread)} cannot be read: {unread[0]}"
+            )
         if documents < 2 and len(chosen) < 2:
             raise SourceError(
                 f"{self._files.given}: {documents} of {number} documents to learn from, and codes compare documents: "
@@ -235,14 +242,15 @@ class Text(BackboneSource, base.ItemSource):
         return fair, sorted(fair, key=lambda word: (-fair[word], word))[: self._features.words]
 
     def _train_text(self, item: Item) -> str:
-        """Return the text of a document of the train split; an empty one of other documents."""
-        try:
-            data = item.read()
-            if self.split(item, item.whole or hashlib.sha256(data).digest()) != "train":
-                return ""
-            return words.text_of(data, item.key)
-        except ItemError:  # ingestion reports it
+        """Return the text of a document of the train split; an empty one of other documents.
+
+        Raises:
+            ItemError: it cannot be read.
+        """
+        data = item.read()
+        if self.split(item, item.whole or hashlib.sha256(data).digest()) != "train":
             return ""
+        return words.text_of(data, item.key)
 
 
 class _Seen:

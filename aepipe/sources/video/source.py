@@ -47,7 +47,7 @@ class Options(base.Options):
     """
 
     video: str = "video"
-    words: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    words: base.Several = ()
 
 
 class Features(images.Features):

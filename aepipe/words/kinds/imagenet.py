@@ -11,6 +11,7 @@ Legend: C known words, P phrases for them, D numbers of a vector of text, F feat
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,9 +45,14 @@ REACH = 2.0
 """How far a question lies from the mean of the rows, in the mean distance of a row: it is surer than a picture."""
 FAR = 0.55
 """Similarity of the nearest known word, below which a question is far from all of them."""
+NO_WORD, LETTERS = -5.0, 5
+"""Log-probability of a letter, below which a word of basic Latin letters is none, and letters that it has at least;
+see docs/benchmarks/retrieval.md."""
 TOLD, TOLD_SHARE = 3, 0.25
 """Known words that are named, at most; and the least share of the largest weight that one of them has."""
 
+_WORD = re.compile(r"\w+")
+_PLAIN = re.compile(rf"[A-Za-z]{{{LETTERS},}}")
 ALIKE = 0.3
 """Cosine that a known word and features have at least, for the word to name them."""
 
@@ -137,11 +143,26 @@ class ImageNetWords:
         told = _unit(vector @ self._regression[:-1].astype(np.float32) + self._regression[-1])
         features = _unit(self._centre + REACH * self._spread * _unit(mixed + BESIDE * told))
         names = [self._name(number) for number in chosen[:TOLD][weights[:TOLD] >= TOLD_SHARE]]
-        far = f"far from every word that is known here (the nearest is {names[0]}): hits may be of anything"
-        # Signs and pictograms alone have a nearest word as everything has, and it says nothing.
-        is_far = best[chosen[0]] < FAR or not any(map(str.isalnum, text))
         told_once = {name.casefold(): name for name in names}
-        return Meaning(features, tuple(told_once.values()), far if is_far else None)
+        return Meaning(features, tuple(told_once.values()), self._far(text, float(best[chosen[0]]), names[0]))
+
+    def _far(self, text: str, near: float, name: str) -> str | None:
+        """Return what is to be said where a text is far from all known words; None where it is not.
+
+        Args:
+            text: the question.
+            near: similarity of the nearest known word.
+            name: of that word.
+        """
+        # Signs and pictograms alone have a nearest word as everything has, and it says nothing.
+        if near < FAR or not any(map(str.isalnum, text)):
+            return f"far from every word that is known here (the nearest is {name}): hits may be of anything"
+        # Letters in no order are near to some word, too, and often nearer than words are.
+        words = _WORD.findall(text)
+        strange = bool(words) and all(_PLAIN.fullmatch(one) and self._encoder.likeness(one) < NO_WORD for one in words)
+        if not strange or near >= AS_IT_IS:
+            return None
+        return f"no word in it is known (letters as in {name}): hits may be of anything"
 
     def name_of(self, features: NDArray[np.floating]) -> str | None:
         """Return the known word that is most like features [F]; None where all are far."""
@@ -193,6 +214,13 @@ def missing() -> str | None:
 def opened(folder: Path, card: Mapping[str, Any]) -> ImageNetWords:
     """Open the files of an artifact; see :class:`ImageNetWords`."""
     return ImageNetWords(folder, card)
+
+
+def told(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return what answers, in words."""
+    known, own = int(np.load(folder / layout.Words.TARGETS, mmap_mode="r").max()) + 1, int(card["first_own"])
+    theirs = f", {known - own:,} of them its own" if known > own else ", none of them its own"
+    return f'words = "{KIND}": {known:,} known words{theirs}'
 
 
 def encoder_folder(folder: Path) -> Path:

@@ -1,9 +1,15 @@
 """Two towers: a model with words and pictures in one space, as CLIP (Radford et al., 2021).
 
 Features of texts lie apart from those of pictures (the modality gap; Liang et al., "Mind the Gap", 2022), and the
-encoder has learned from pictures only. So the gap is measured, on words of the tower's own vocabulary, of which nobody
-says what they show, and taken out of every question: its difference from the mean of these words is added to the mean
-of the pictures, at the length that differences of pictures have.
+encoder has learned from pictures only. So what all texts have in common is measured, on words of the tower's own
+vocabulary, of which nobody says what they show, and taken out of every question; the rest is added to the mean of the
+pictures, at the length that differences of pictures have.
+
+The mean of some words is not that of all questions, and where texts lie apart in a direction in which pictures hardly
+differ, it favours no picture. So it is taken out where it is large against the spread of the pictures: of its part g
+in a principal direction of standard deviation s, g^3 / (g^2 + (c s)^2). Among some c, the largest is taken with which
+what words find is as even as what pictures find, or as with all of the mean taken out: where a few pictures are found
+by all words, too much of it is left (hubs; Radovanovic et al., "Hubs in Space", 2010).
 
 Legend: N pictures, V words, F features.
 """
@@ -32,18 +38,23 @@ from aepipe.words import Meaning, names, write_card
 if TYPE_CHECKING:
     from aepipe.store.rows import Rows
 
-KIND, VERSION = "towers", 1
+KIND, VERSION = "towers", 2
 EXTRAS = {"tokenizers": "text"}
 OUTPUTS = ("text_embeds", "sentence_embedding", "pooler_output")
 """Outputs that lie in the space of both towers, the first that a graph has; else what :mod:`readings` takes."""
 SAMPLE = 512
 """Words of the vocabulary that the gap is measured on."""
+PICTURES, FEWEST = 4096, 100
+"""Pictures that their spread is measured on, and those and words below which all of the mean is taken out."""
+SHARES, NEAREST, MORE = (1.0, 0.5, 0.25, 0.125), 10, 1.1
+"""What c may be; pictures that a word finds; and by how much words may be less even than pictures in what they find."""
 SEED = 20221
 MARKS = tuple(map(re.compile, (r".{2,}</w>", r"\u2581.{2,}", r"\u0120.{2,}")))
 """Tokens that are whole words in vocabularies that mark where words end or begin; see :mod:`tokenizers`."""
 PLAIN = re.compile(r"(?!##).{2,}")
 """Tokens that are whole words where a mark says that a token goes on with a word."""
 _HAN = re.compile(r"[\u3400-\u9fff]+").fullmatch
+Floats = NDArray[np.float64]
 BLOCK = 65_536
 """Pictures whose mean is taken at a time."""
 
@@ -73,7 +84,7 @@ class Towers:
         return {"kind": KIND, "version": VERSION, "sha256": self.sha256, "reading": self.reading.to_json()}
 
     def make(self, folder: Path, rows: Rows, learned: NDArray[Any]) -> None:
-        """Write the tower, and the gap as float32[2, F]: the means of texts and of pictures.
+        """Write the tower, and float32[2, F]: what texts have in common, and the mean of pictures.
 
         Raises:
             CorruptError: the network fails.
@@ -88,10 +99,11 @@ class Towers:
         for place, text in enumerate(texts):
             found[place] = tower(text, "query")
             step("words", place + 1, len(texts))
-        centres = (found.mean(axis=0), mean_of(learned))
-        lengths = (length_of(found, centres[0]), length_of(learned, centres[1]))
+        centre = mean_of(learned)
+        centres = (common_of(found, learned, centre), centre)
+        lengths = (length_of(found, centres[0]), length_of(learned, centre))
         np.save(folder / layout.Words.GAP, np.array(centres, np.float32))
-        facts = {"version": VERSION, "reading": reading.to_json(), "words": len(texts)}
+        facts = {"version": VERSION, "reading": reading.to_json(), "words": len(texts), "said": list(self.said)}
         write_card(folder, KIND, {**facts, "scale": lengths[1] / max(lengths[0], 1e-12)})
 
 
@@ -100,7 +112,7 @@ class TowerWords:
 
     Args:
         tower: opened.
-        gap: float32[2, F], the means of texts and of pictures.
+        gap: float32[2, F], what texts have in common, and the mean of pictures.
         scale: of the difference of a text from the mean of texts.
     """
 
@@ -159,6 +171,11 @@ def opened(folder: Path, card: Mapping[str, Any]) -> TowerWords:
         raise CorruptError(f"{folder}: corrupt: {error}; `aepipe verify` lists the damage") from None
 
 
+def told(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return what answers, in words; older releases do not say what was read of its folder."""
+    return "; ".join(["a text tower", *card.get("said", ())])
+
+
 def _folder_at(place: Path) -> Folder:
     """Return the folder of a text tower, or that of a file, which may lie below ``onnx/``.
 
@@ -189,6 +206,47 @@ def words_of(tokenizer: Path, most: int = SAMPLE) -> list[str]:
         return found
     chosen = np.random.default_rng(SEED).permutation(len(found))[:most]
     return [found[place] for place in np.sort(chosen)]
+
+
+def common_of(texts: Floats, pictures: NDArray[Any], centre: Floats) -> Floats:
+    """Return the part of the mean of texts that every text is freed from, float64[F].
+
+    Args:
+        texts: [V, F], features of words.
+        pictures: [N, F].
+        centre: their mean.
+    """
+    mean: Floats = texts.mean(axis=0)
+    some = np.sort(np.random.default_rng(SEED).permutation(len(pictures))[:PICTURES])
+    if min(len(some), len(texts)) < FEWEST:
+        return mean
+    apart = pictures[some].astype(np.float64) - centre
+    variances, axes = np.linalg.eigh(apart.T @ apart / len(apart))
+    parts = axes.T @ mean
+    apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-12)
+    least = (unevenness(apart[: len(texts)], apart, own=True), unevenness(texts - mean, apart))
+    for share in SHARES:
+        kept = np.square(parts) / np.maximum(np.square(parts) + share**2 * np.maximum(variances, 0), 1e-24)
+        common: Floats = axes @ (kept * parts)
+        if unevenness(texts - common, apart) <= MORE * max(least):
+            return common
+    return mean
+
+
+def unevenness(asked: Floats, pictures: Floats, *, own: bool = False) -> float:
+    """Return how uneven the counts are by which questions find pictures: the skewness of these.
+
+    Args:
+        asked: [V, F], directions.
+        pictures: [N, F], directions of unit length.
+        own: the questions are the first pictures, which do not find themselves.
+    """
+    near = asked @ pictures.T
+    if own:
+        np.fill_diagonal(near, -np.inf)
+    found = np.argpartition(-near, NEAREST, axis=1)[:, :NEAREST]
+    counts = np.bincount(found.ravel(), minlength=len(pictures)).astype(np.float64)
+    return float(np.mean((counts - counts.mean()) ** 3) / max(counts.std(), 1e-12) ** 3)
 
 
 def mean_of(features: NDArray[Any]) -> NDArray[np.float64]:

@@ -85,7 +85,7 @@ def test_what_cannot_be_heard_is_said_in_one_line(tmp_path: Path) -> None:
     assert source(tmp_path, net, window=0.5).backbone is not None
     vision(net / "model.onnx", "pooler_output")
     with pytest.raises(
-        CorruptError, match=r"takes pixel_values .* raw sound, input_values \[1, N\], is what can be given"
+        CorruptError, match=r"takes pixel_values .* raw sound, input_values \[1, N\], or a spectrogram as of"
     ):
         source(tmp_path, net)
     with pytest.raises(SourceError, match="no such backbone; allowed: a folder with a network, or an ONNX file"):

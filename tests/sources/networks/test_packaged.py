@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import re
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -80,6 +82,36 @@ def test_the_larger_network_for_photographs_has_its_published_weights() -> None:
         found = pretrained("efficientnet-lite2")(pixels)
     torch.testing.assert_close(found, expected)
     assert found.shape[1] == PICTURES["efficientnet-lite2"].width
+
+
+LISTED = re.compile(r"\| `(?P<package>[\w-]+)` [\d.]+ \| [^|]+ \| `(?P<file>[^`]+)` \| `(?P<sha256>[0-9a-f]{64})` \|")
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "backbones.md"
+
+
+def listed() -> list[dict[str, str]]:
+    return [one.groupdict() for one in LISTED.finditer(GUIDE.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("one", listed(), ids=lambda one: one["file"].rpartition("/")[2])
+def test_files_of_packages_are_those_of_the_guide(one: dict[str, str]) -> None:
+    module, _, rest = one["file"].partition("/")
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        pytest.skip(f"needs the package {one['package']}")
+    data = (Path(found.origin).parent / rest).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == one["sha256"]
+
+
+def test_the_guide_lists_what_is_checked() -> None:
+    from aepipe.learn import onnx_export
+    from aepipe.sources.networks import universal
+    from aepipe.words import known
+
+    checked = {*onnx_export.IMAGE_WEIGHTS_SHA256.values(), onnx_export.SENTENCE_WEIGHTS_SHA256, native.WEIGHTS_SHA256}
+    checked |= {universal.WEIGHTS_SHA256, universal.VOCABULARY_SHA256, *known.NAMES_SHA256.values()}
+    assert checked <= {one["sha256"] for one in listed()}
+    modules = {module for one in (PICTURES | TEXTS).values() for module in one.packages}
+    assert modules - {"tokenizers", "efficientnet_lite_pytorch"} <= {one["file"].partition("/")[0] for one in listed()}
 
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

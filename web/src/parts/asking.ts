@@ -17,11 +17,15 @@ const uploads = new Map<string, Upload>();
 export const uploadOf = (code: string): Upload | undefined => uploads.get(code);
 
 export const ASKED = ["id", "key", "code", "text", "row", "vector"] as const;
-const OPTIONS = ["radius", "min_confidence", "bits", "others", "distinct", "fast", "where", "weight"];
+const OPTIONS = ["radius", "min_confidence", "bits", "others", "distinct", "fast", "hybrid", "where", "weight"];
 const SEVERAL = ["label", "split", "plus", "minus"];
 
 /** Whether words find what is no text, and can be added to questions. */
 export const mixes = (facts: Facts): boolean => facts.asks.includes("text") && facts.kind !== "text";
+
+/** Whether what was measured of distances says nothing of a question: one in words to what is no text. */
+export const unmeasured = (facts: Facts, parameters: URLSearchParams): boolean =>
+  mixes(facts) && ["text", "plus", "minus"].some((one) => parameters.has(one));
 
 export function question(parameters: URLSearchParams): [string, string] | null {
   for (const name of ASKED) {
@@ -57,8 +61,8 @@ export async function ask(
   }
   const crop = parameters.get("crop");
   const upload = kind === "code" ? uploads.get(value) : undefined;
-  if (upload && (parameters.has("plus") || parameters.has("minus"))) {
-    // What was kept of a file cannot be mixed with words: the file is sent once more.
+  if (upload && ["plus", "minus", "hybrid"].some((one) => parameters.has(one))) {
+    // What was kept of a file cannot be mixed with words, and has none of its own: the file is sent once more.
     const type = upload.file.type || "application/octet-stream";
     return post(path(facts.name, `/search${query({ ...wanted, name: upload.name })}`), upload.file, type, signal);
   }
@@ -78,7 +82,7 @@ function typed(given: Record<string, unknown>): Record<string, unknown> {
   const found: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(given)) {
     if (value === null || value === undefined) continue;
-    if (["others", "distinct", "fast"].includes(name)) found[name] = value === "true" || value === "1";
+    if (["others", "distinct", "fast", "hybrid"].includes(name)) found[name] = value === "true" || value === "1";
     else if (["radius", "min_confidence", "bits", "weight"].includes(name)) found[name] = Number(value);
     else found[name] = value;
   }

@@ -4,23 +4,25 @@ import { useEffect, useState } from "preact/hooks";
 import type { Counted, Facts } from "../api";
 import { number, percent, t } from "../i18n";
 import { change } from "../state";
-import { mixes } from "./asking";
+import { mixes, unmeasured } from "./asking";
 
 const SHOWN = 12;
 
 export function Filters({ facts, parameters }: { facts: Facts; parameters: URLSearchParams }) {
+  const hybrid = parameters.get("hybrid") === "true";
   return (
     <aside class="filters" aria-label={t("filters")}>
       <Choices title={t("labels")} name="label" values={facts.labels} parameters={parameters} />
       <Choices title={t("splits")} name="split" values={facts.splits} parameters={parameters} />
       {mixes(facts) && <Words parameters={parameters} />}
-      <Distance facts={facts} parameters={parameters} />
+      {facts.hybrid && <Hybrid on={hybrid} />}
+      {!hybrid && <Distance facts={facts} parameters={parameters} />}
       <fieldset>
         <legend>{t("leave_out")}</legend>
         <Flag name="others" text={t("others")} parameters={parameters} />
-        <Flag name="distinct" text={t("distinct")} parameters={parameters} />
+        {!hybrid && <Flag name="distinct" text={t("distinct")} parameters={parameters} />}
       </fieldset>
-      {facts.reranked && (
+      {facts.reranked && !hybrid && (
         <fieldset>
           <Flag name="fast" text={t("order")} parameters={parameters} />
         </fieldset>
@@ -28,6 +30,20 @@ export function Filters({ facts, parameters }: { facts: Facts; parameters: URLSe
       <FirstBits facts={facts} parameters={parameters} />
       <Condition parameters={parameters} columns={facts.columns} />
     </aside>
+  );
+}
+
+/** Documents by their words, too; what holds for hits by code alone is let go of. */
+function Hybrid({ on }: { on: boolean }) {
+  const turn = () =>
+    change(on ? { hybrid: null } : { hybrid: "true", radius: null, min_confidence: null, distinct: null, fast: null });
+  return (
+    <fieldset>
+      <label class="choice">
+        <input type="checkbox" checked={on} onChange={turn} />
+        {t("hybrid")}
+      </label>
+    </fieldset>
   );
 }
 
@@ -129,7 +145,7 @@ function Distance({ facts, parameters }: { facts: Facts; parameters: URLSearchPa
   const kept = parameters.get("radius");
   const [value, setValue] = useState(kept === null ? most : Number(kept));
   useEffect(() => setValue(kept === null ? most : Number(kept)), [kept]);
-  const share = facts.confidence?.[value];
+  const share = unmeasured(facts, parameters) ? undefined : facts.confidence?.[value];
   const text =
     value >= most
       ? t("any_distance")

@@ -1,0 +1,133 @@
+"""Work on a Dask cluster; ``dask://HOST:PORT`` is the address of its scheduler.
+
+aepipe is installed on each machine, and each sees the store and the collection under the same paths or addresses. A
+part that was lost with its worker is begun again elsewhere, as often as the scheduler's ``allowed-failures`` says.
+
+Workers run one thread each (``dask worker --nthreads 1``). Where a part needs a GPU, workers have to say that they have
+one: ``--resources "GPU=1"``. An encrypted connection is ``dask://tls://HOST:PORT``, with the certificates of Dask's own
+configuration.
+
+Source: Rocklin, Dask: Parallel Computation with Blocked Algorithms and Task Scheduling, SciPy 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from aepipe.engines import AHEAD, ANSWERS_IN, Done, Needs, Part, Work, check_address, done_elsewhere, installed, named
+from aepipe.errors import EngineError, ExtraError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+START = "start it: dask scheduler --port 8786, and on each machine dask worker HOST:8786 --nthreads 1"
+
+
+def open_engine(address: str) -> Dask:
+    """Return the cluster at an address; without one, that of Dask's own configuration.
+
+    Raises:
+        ExtraError: Dask is not installed.
+        EngineError: nothing listens there, or no address is given.
+    """
+    try:
+        import dask.config
+        import distributed  # noqa: F401
+    except ModuleNotFoundError:
+        raise ExtraError("distributed", "dask", "engine dask") from None
+    where = address.partition("://")[2] or dask.config.get("scheduler-address", "")
+    if not where:
+        raise EngineError(f"engine dask: write dask://HOST:PORT, or set DASK_SCHEDULER_ADDRESS; {START}")
+    check_address(where.rpartition("://")[2], "dask", START)
+    return Dask(where if "://" in where else f"tcp://{where}")
+
+
+class Dask:
+    """A cluster.
+
+    Args:
+        address: of its scheduler, as Dask writes it.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def map(self, work: Work, parts: Sequence[Part], needs: Needs) -> Iterator[Done]:
+        """Yield what has become of each part; see :class:`aepipe.engines.Engine`.
+
+        Raises:
+            EngineError: the cluster does not answer, has no worker for these needs, or lost a part too often.
+        """
+        from distributed import as_completed
+
+        client, version, ahead = self._joined(), installed(), iter(parts)
+        resources = {"GPU": needs.gpus} if needs.gpus else None
+        parts_of: dict[Any, Part] = {}
+
+        def submitted(count: int) -> list[Future[Done]]:
+            futures = []
+            for part in islice(ahead, count):
+                # Not pure: a result that Dask remembers may be of an artifact that is gone.
+                one = client.submit(done_elsewhere, work, part, version, pure=False, resources=resources)
+                parts_of[one.key] = part
+                futures.append(one)
+            return futures
+
+        try:
+            _check_room(client, needs)
+            running = as_completed(submitted(AHEAD), loop=client.loop)
+            for one in running:
+                for more in submitted(1):
+                    running.add(more)
+                yield _result(one, parts_of.pop(one.key))
+        finally:
+            client.close()  # and with it all that was asked for
+
+    def _joined(self) -> Client:
+        """Return a connection.
+
+        Raises:
+            EngineError: the scheduler does not answer.
+        """
+        from distributed import Client
+
+        try:
+            return Client(self.address, timeout=ANSWERS_IN, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise EngineError(f"engine dask: {self.address} does not answer ({error}); {START}") from None
+
+
+def _check_room(client: Client, needs: Needs) -> None:
+    """Check that some worker has what a part takes; else it would be waited for without an end.
+
+    Raises:
+        EngineError: none has.
+    """
+    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    if not any(one["resources"].get("GPU", 0) >= needs.gpus for one in workers.values()):
+        asked = f" with GPU={needs.gpus:g} under --resources" if needs.gpus else ""
+        raise EngineError(f"engine dask: of {len(workers)} workers there is none{asked}; {START}")
+
+
+def _result(future: Future[Done], part: Part) -> Done:
+    """Return what has become of a part.
+
+    Raises:
+        EngineError: the cluster lost it.
+        Exception: what the work raised.
+    """
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        done: Done = future.result()
+    except (KilledWorker, CancelledError, FutureCancelledError) as error:
+        why = str(error).partition("\n")[0]
+        raise named(EngineError(f"engine dask: lost ({why})"), part) from None
+    except Exception as error:
+        raise named(error, part) from None
+    return done

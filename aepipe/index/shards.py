@@ -1,0 +1,212 @@
+"""Shards: an index in several parts, each with its share of the rows.
+
+All are asked, and their answers merged.
+
+A row lies in the shard that its id says: ``id % S``. So every shard holds the same mixture of rows, a question costs
+all of them the same, and where a row lies is known without asking. Each part is an index of its own, of any kind, with
+its own added and removed rows. The first k of S ordered answers are the first k of all rows, ties by id included, so
+the answer of exact shards is that of one exact index.
+
+Where a search takes long enough, the shards are searched at the same time, in threads.
+
+Legend: S shards, Q queries, k neighbours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.codes.bitcodes import BitCodes, check_same
+from aepipe.errors import QueryError
+from aepipe.index import hamming
+from aepipe.index.cost_model import Reach, scan_cost
+from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.hits import Hits, RaggedHits
+from aepipe.index.postings import checked_ids
+
+Ids = NDArray[np.int64]
+Part: TypeAlias = RowIndex | DeltaIndex
+Result = TypeVar("Result")
+
+MOST_SHARDS = 4096
+WORTH_THREADS = 1e6
+"""Expected nanoseconds of a search in one shard, from which on all are searched at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several shards.
+
+    Attributes:
+        number: 0..S-1; people count from 1.
+        count: S.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``2/4``, the second of four.
+
+        Raises:
+            QueryError: it is no such text.
+        """
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise QueryError(f"{text!r}: a shard is wanted as 2/4, the second of four")
+        return cls(int(found[1]) - 1, int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number + 1}/{self.count}"
+
+    def own(self, ids: Ids) -> Ids:
+        """Return those of some ids that lie in this shard."""
+        own: Ids = ids[ids % self.count == self.number]
+        return own
+
+
+def split(ids: Ids | None, count: int) -> list[Ids | None]:
+    """Return the ids that lie in each of S shards; S times None for None."""
+    return [None if ids is None else Shard(number, count).own(np.asarray(ids)) for number in range(count)]
+
+
+def build(
+    codes: BitCodes, ids: Ids, count: int, *, kind: str = "flat", options: Mapping[str, Any] | None = None
+) -> Shards:
+    """Build an index in shards, in memory; see :func:`aepipe.index.hamming.build`."""
+    ids = checked_ids(ids)
+    places = [np.flatnonzero(ids % count == number) for number in range(count)]
+    return Shards([hamming.build(codes[own], ids[own], kind=kind, options=options) for own in places])
+
+
+def open(folders: Sequence[Path], changes: Path | None = None) -> Part | Shards:
+    """Open the index of a release: one, or several shards in their order.
+
+    Args:
+        folders: of the shards, at least one.
+        changes: the folder that ``save_changes`` wrote; None where rows were neither added nor removed.
+
+    Raises:
+        CorruptError: a file is missing or is not what was saved.
+    """
+    bases = [hamming.open(folder) for folder in folders]
+    if len(bases) == 1:
+        return bases[0] if changes is None else DeltaIndex.open(bases[0], changes)
+    return Shards([base if changes is None else open_part(base, changes, place) for place, base in enumerate(bases)])
+
+
+def open_part(base: RowIndex, changes: Path, number: int) -> DeltaIndex:
+    """Open the changes of one of several shards.
+
+    Raises:
+        CorruptError: the folder does not hold changes of this shard.
+    """
+    return DeltaIndex.open(base, changes / str(number))
+
+
+class Shards:
+    """Several indexes as one.
+
+    Its methods are those of :class:`aepipe.index.hamming.HammingIndex`; it is saved shard by shard.
+
+    Attributes:
+        n_bits: bits of a code.
+        fingerprint: of the encoder that made the codes.
+        parts: the shards in their order.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self.n_bits = parts[0].n_bits
+        self.fingerprint = next((part.fingerprint for part in parts if part.fingerprint), "")
+        self._costs: dict[int, float] = {}
+
+    @property
+    def n_codes(self) -> int:
+        """Codes that a search compares; one that several shards have counts several times."""
+        return sum(part.n_codes for part in self.parts)
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """How many rows were added, and how many were removed, since the shards were built."""
+        found = [part.changes for part in self.parts if isinstance(part, DeltaIndex)]
+        return {name: sum(one[name] for one in found) for name in ("added", "removed")}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def save_changes(self, folder: Path) -> None:
+        """Write the changes of each shard into a folder of its own."""
+        for number, part in enumerate(self.parts):
+            (folder / str(number)).mkdir()
+            (DeltaIndex(part) if isinstance(part, RowIndex) else part).save_changes(folder / str(number))
+
+    def add(self, codes: BitCodes, ids: Ids) -> Shards:
+        """Return an index with further rows, each in its shard; see :meth:`HammingIndex.add`."""
+        check_same(self, codes)
+        ids = checked_ids(ids)
+        places = [np.flatnonzero(ids % len(self.parts) == number) for number in range(len(self.parts))]
+        pairs = zip(self.parts, places, strict=True)
+        return Shards([part.add(codes[own], ids[own]) if len(own) else part for part, own in pairs])
+
+    def remove(self, ids: Ids) -> Shards:
+        """Return an index without some rows; see :meth:`HammingIndex.remove`."""
+        own = zip(self.parts, split(checked_ids(ids), len(self.parts)), strict=True)
+        return Shards([part.remove(some) if some is not None and len(some) else part for part, some in own])
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return which of some ids have a row, bool[n]."""
+        found = np.zeros(len(ids), bool)
+        for number, part in enumerate(self.parts):
+            own = ids % len(self.parts) == number
+            found[own] = part.holds(ids[own])
+        return found
+
+    def prefix(self, n_bits: int) -> Shards:
+        """Return an index by the first bits; see :meth:`HammingIndex.prefix`."""
+        return Shards([part.prefix(n_bits) for part in self.parts])
+
+    def search(self, codes: BitCodes, k: int, where: Ids | None = None, *, threads: int = 1) -> Hits:
+        """Return the k nearest rows of each code; see :meth:`HammingIndex.search`."""
+        if k not in self._costs:
+            self._costs[k] = max(_cost(part, k) for part in self.parts)
+        expected = len(codes) * self._costs[k]
+        found = self._ask(expected, where, lambda part, own: part.search(codes, k, own, threads=threads))
+        return reduce(Hits.merge, found)
+
+    def within(self, codes: BitCodes, radius: int, where: Ids | None = None, *, threads: int = 1) -> RaggedHits:
+        """Return every row at most ``radius`` bits away; see :meth:`HammingIndex.within`."""
+        expected = len(codes) * max(scan_cost(self.n_bits, part.n_codes) for part in self.parts)
+        found = self._ask(expected, where, lambda part, own: part.within(codes, radius, own, threads=threads))
+        return RaggedHits.merge(found)
+
+    def _ask(self, expected: float, where: Ids | None, ask: Callable[[Part, Ids | None], Result]) -> list[Result]:
+        """Return the answers of all shards, in their order; each is expected to take some nanoseconds."""
+        own = split(where, len(self.parts))
+        if expected < WORTH_THREADS:
+            return [ask(part, some) for part, some in zip(self.parts, own, strict=True)]
+        return list(_searchers(os.getpid()).map(ask, self.parts, own))
+
+
+def _cost(part: Part, k: int) -> float:
+    """Return the expected nanoseconds of a query."""
+    engine = part.base.engine if isinstance(part, DeltaIndex) else part.engine
+    reach: Reach | None = getattr(engine, "reach", None)
+    return scan_cost(part.n_bits, len(engine)) if reach is None else reach.cost(k, part.n_bits, len(engine))
+
+
+@cache
+def _searchers(process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process that search shards; a process that was forked off has its own."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, f"shards-{process}")

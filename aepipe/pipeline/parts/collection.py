@@ -1,0 +1,126 @@
+"""All three steps: a source becomes the rows of a large collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from aepipe import engines, log
+from aepipe.engines import Engine, Needs, Part, Work
+from aepipe.engines.local import Local
+from aepipe.pipeline.parts.joining import join
+from aepipe.pipeline.parts.listing import Listed, list_parts, read_ref
+from aepipe.pipeline.parts.opened import shared
+from aepipe.pipeline.parts.reading import read_part
+from aepipe.recipe import Recipe
+from aepipe.sources.item import Item, Source
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.rows import Rows
+
+_NEAR = 2
+"""Parts of before, on each side of the place where a part would be, that may hold some of its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a collection has been before.
+
+    Attributes:
+        previous: its rows; None for the first run.
+        next_id: the first id for a new key.
+        given: ids by key that were given to others than these rows.
+    """
+
+    previous: Ref | None = None
+    next_id: int = 0
+    given: Mapping[str, int] = field(default_factory=dict)
+
+
+def ingest_parts(
+    store: Store,
+    source: Source,
+    life: Life,
+    *,
+    items: Iterator[Item] | None = None,
+    total: int | None = None,
+    recipe: Recipe | None = None,
+    engine: Engine | None = None,
+) -> Ref:
+    """Read a source into rows that are a list of parts.
+
+    Args:
+        store: where artifacts are read and written.
+        source: fitted.
+        life: what the collection has been before.
+        items: of the source, where they were begun already.
+        total: their number, where it is known.
+        recipe: that the source was made by, for other processes; without it the work is done in this one.
+        engine: that reads the parts; that of the environment where it is None.
+
+    Raises:
+        SourceError, FullError: as :func:`aepipe.pipeline.ingest.ingest`.
+    """
+    listed = list_parts(store, source, source.items() if items is None else items, total)
+    before = Rows(store.path(life.previous)) if life.previous else None
+    parts = list(_to_read(listed, life.previous, before))
+    engine = engine or (Local(source.workers) if recipe is None else engine_of(source))
+    made = dict(enumerate(listed.read))
+    done = rejected = 0
+    log.step("ingest", 0, listed.starts[-1])
+    done = sum(listed.starts[number + 1] - listed.starts[number] for number, ref in made.items() if ref)
+    with shared(source, recipe) as at:
+        threads = threads_for(engine, len(parts))
+        work = Work("ingest", read_part, {"store": str(store.root), "source": asdict(at), "threads": threads})
+        for one in engine.map(work, parts, Needs(cpus=threads)):
+            made[one.part] = Ref.parse(one.ref)
+            done += listed.starts[one.part + 1] - listed.starts[one.part]
+            rejected += one.rejected
+            log.step("ingest", done, listed.starts[-1], f"{rejected:,} unreadable" if rejected else "")
+    refs = [ref for _, ref in sorted(made.items()) if ref is not None]
+    readings = [read_ref(one, source) for one in listed.refs]
+    return join(store, source, refs, previous=life.previous, next_id=life.next_id, given=life.given, readings=readings)
+
+
+def engine_of(source: Source) -> Engine:
+    """Return the engine that the environment names; this machine has as many threads as the source says."""
+    found = engines.resolve()
+    return Local(source.workers) if isinstance(found, Local) else found
+
+
+def threads_for(engine: Engine, parts: int) -> int:
+    """Return the threads for one part: more than one only on this machine, where there are fewer parts than threads."""
+    return max(1, engine.cpus // max(1, parts)) if isinstance(engine, Local) else 1
+
+
+def _to_read(listed: Listed, previous: Ref | None, before: Rows | None) -> Iterator[Part]:
+    """Yield the listings that have to be read, each with the tables of before that may hold some of its rows."""
+    names = before.part_names if before else []
+    place, last = {name: number for number, name in enumerate(names)}, 0
+    missing = list[int]()
+    for number, ref in enumerate([*listed.read, None]):
+        at = len(names) if number == len(listed.read) else place.get(ref.digest, -1) if ref else -1
+        if number < len(listed.read) and ref is None:
+            missing.append(number)
+        if at < 0:
+            continue
+        for rank, one in enumerate(missing):
+            near = _near(names, last, at, rank, len(missing)) if names else [previous.digest] if previous else []
+            yield Part(one, " ".join([str(listed.refs[one]), *(f"rows/{name}" for name in near)]))
+        missing, last = [], at + 1
+
+
+def _near(names: Sequence[str], start: int, stop: int, rank: int, count: int) -> list[str]:
+    """Return the parts of before near the place that one of some missing parts would have, the likeliest first.
+
+    Args:
+        names: of the parts of before.
+        start: the first of those that are gone.
+        stop: after the last of them.
+        rank: of the missing part.
+        count: of missing parts.
+    """
+    width = max(0, stop - start)
+    first, last = start + rank * width // count, start + -(-(rank + 1) * width // count)
+    likely = list(range(first, last))
+    around = [*range(max(start, first - _NEAR), first), *range(last, min(stop, last + _NEAR))]
+    return [names[one] for one in (*likely, *around)]

@@ -1,0 +1,177 @@
+"""Ids of the rows of parts: an id is given once in the life of a collection, and a key keeps its own.
+
+A part that the rows of before have, too, has the ids that it had there. In other parts keys are looked up by their
+hashes among those parts of before that are gone, and compared letter by letter. All that is held for it are the hashes
+and positions of the keys in these: 16 bytes each.
+
+Legend: n rows of a part, R runs, M rows of before in parts that are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aepipe.pipeline.parts.opened import table_at
+from aepipe.sources.listing import key_hash
+from aepipe.store import layout
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import mapped
+from aepipe.store.row_parts import Slices, runs_of
+from aepipe.store.rows import Rows
+
+_HELD = 4
+"""Parts whose keys are in memory."""
+
+
+class Ids:
+    """Gives ids to parts, in their order, and counts what has changed.
+
+    Args:
+        store: of all parts.
+        previous: rows of the same collection; None for the first run.
+        parts: those that are to have ids.
+        next_id: the first id for a new key.
+        given: ids by key that were given to others than the rows of before.
+    """
+
+    def __init__(
+        self, store: Store, previous: Ref | None, parts: Sequence[Ref], next_id: int, given: Mapping[str, int]
+    ) -> None:
+        self._store = store
+        self._before = Before(store, previous, frozenset(parts))
+        self._given = given
+        self.next_id = max(next_id, self._before.next_id)
+        self.new = self.changed = 0
+
+    def of(self, part: Ref) -> NDArray[np.int64]:
+        """Return the runs of the ids of the next part, int64[R, 2]."""
+        kept = self._before.kept(part)
+        if kept is not None:
+            return kept
+        rows = table_at(str(self._store.root), part)
+        hashes = mapped(self._store.root / part.kind / part.digest / layout.Rows.HASHES)
+        if not len(self._before) and not self._given:
+            ids, known = np.full(len(rows), -1), np.zeros(len(rows), bool)
+        else:
+            ids, places = self._before.find(rows, np.asarray(hashes))
+            known = places >= 0
+            self.changed += self._before.changed(rows, places)
+        self.new += int((~known).sum())
+        for row in np.flatnonzero(~known).tolist() if self._given else ():
+            ids[row] = self._given.get(_keys(self._store, part)[row], -1)
+        fresh = ids < 0
+        ids[fresh] = np.arange(self.next_id, self.next_id + int(fresh.sum()))
+        self.next_id += int(fresh.sum())
+        return runs_of(ids)
+
+
+class Before:
+    """Rows of the run before: whole parts that stay, and the keys of the others.
+
+    Args:
+        store: of the rows.
+        previous: the rows; None where there were none.
+        staying: parts that there are now.
+    """
+
+    def __init__(self, store: Store, previous: Ref | None, staying: frozenset[Ref]) -> None:
+        # Of a list only the parts that are looked into are read to their last byte.
+        self._rows = None if previous is None else Rows(store.path(previous))
+        self._store = store
+        self.next_id = self._rows.next_id if self._rows else 0
+        self._names = [Ref("rows", name) for name in self._rows.part_names] if self._rows else []
+        self._tables = self._names or ([previous] if previous else [])
+        self._number = {ref: number for number, ref in enumerate(self._names)}
+        self._gone = [number for number, ref in enumerate(self._tables) if ref not in staying or not self._names]
+        counts = self._rows.facts.get("counts", [len(self._rows)]) if self._rows else []
+        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        """Rows in parts that are gone."""
+        return int(sum(self._starts[number + 1] - self._starts[number] for number in self._gone))
+
+    def kept(self, part: Ref) -> NDArray[np.int64] | None:
+        """Return the runs of a part that was there before, int64[R, 2]; None for another."""
+        number = self._number.get(part)
+        if number is None:
+            return None
+        return self._slices.of(int(self._starts[number]), int(self._starts[number + 1]))
+
+    def find(self, rows: Rows, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return ids and positions of the rows of before that have the keys of some rows, int64[n]; -1 where new.
+
+        Args:
+            rows: with keys to be found.
+            hashes: uint64[n], of these keys.
+        """
+        own, order = self._hashes
+        first, last = (np.searchsorted(own, hashes, side=side) for side in ("left", "right"))
+        found = np.full(len(hashes), -1, np.int64)
+        maybe = np.flatnonzero(last > first)
+        keys = rows.keys() if len(maybe) else []
+        for row in maybe.tolist():
+            for at in range(int(first[row]), int(last[row])):
+                if self._key(place := self._place(int(order[at]))) == keys[row]:
+                    found[row] = place
+        ids = np.full(len(found), -1, np.int64)
+        ids[found >= 0] = self._slices.at(found[found >= 0])
+        return ids, found
+
+    def changed(self, rows: Rows, places: NDArray[np.int64]) -> int:
+        """Return how many rows have other bytes than those at their positions before, -1 for none."""
+        known = places >= 0
+        then = np.empty((int(known.sum()), 32), np.uint8)
+        numbers = np.searchsorted(self._starts, places[known], side="right") - 1
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            table = table_at(str(self._store.root), self._tables[number])
+            then[here] = table.sha256()[places[known][here] - self._starts[number]]
+        return int((rows.sha256()[known] != then).any(axis=1).sum()) if len(then) else 0
+
+    def _key(self, place: int) -> str:
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return _keys(self._store, self._tables[number])[place - int(self._starts[number])]
+
+    def _place(self, number: int) -> int:
+        """Return the position of a row among those before; ``number`` counts the rows of parts that are gone."""
+        at = int(np.searchsorted(self._gone_starts, number, side="right")) - 1
+        return int(self._starts[self._gone[at]]) + number - int(self._gone_starts[at])
+
+    @cached_property
+    def _gone_starts(self) -> NDArray[np.int64]:
+        return np.cumsum([0, *(self._starts[number + 1] - self._starts[number] for number in self._gone)])
+
+    @cached_property
+    def _slices(self) -> Slices:
+        return Slices(self._rows.runs() if self._rows else np.empty((0, 2), np.int64))
+
+    @cached_property
+    def _hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Hashes of the keys in parts that are gone, uint64[M] ascending, and which row of these parts has each."""
+        every = np.empty(len(self), np.uint64)
+        for number, start in zip(self._gone, self._gone_starts.tolist(), strict=False):
+            own = self._hashes_of(number)
+            every[start : start + len(own)] = own
+        order = np.argsort(every, kind="stable").view(np.uint64)
+        return every[order], order
+
+    def _hashes_of(self, number: int) -> NDArray[np.uint64]:
+        ref = self._tables[number]
+        file = self._store.root / ref.kind / ref.digest / layout.Rows.HASHES
+        if file.exists():
+            return mapped(file)
+        table = table_at(str(self._store.root), ref)
+        return np.fromiter(map(key_hash, table.each_key()), np.uint64, len(table))
+
+
+@lru_cache(_HELD)
+def _keys_at(root: str, ref: Ref) -> list[str]:
+    return table_at(root, ref).keys()
+
+
+def _keys(store: Store, ref: Ref) -> list[str]:
+    return _keys_at(str(store.root), ref)

@@ -1,0 +1,146 @@
+"""A release with one shard only, and one whose shards are searched elsewhere.
+
+Rows, codes, embeddings and the encoder are those of the whole release in either case: they are mapped from the store,
+and take memory only where they are read. Only the index is a part, or is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.errors import QueryError
+from aepipe.index import asymmetric, hamming, shards
+from aepipe.index.hamming import DeltaIndex, RowIndex
+from aepipe.index.remote import Ask, Found, Gather, RemoteShards
+from aepipe.index.shards import Shard
+from aepipe.release.manifest import ReleaseManifest
+from aepipe.release.release import Release
+from aepipe.store import layout, registry
+from aepipe.store.artifacts import Ref, Store
+
+
+class OneShard(Release):
+    """A release that finds the rows of one of its shards.
+
+    Attributes:
+        shard: which one.
+    """
+
+    shard: Shard
+
+    @classmethod
+    def open(
+        cls, store: Store, name: str | None = None, *, ref: Ref | None = None, shard: Shard | None = None
+    ) -> OneShard:
+        """Open one shard of a release; see :meth:`Release.open`.
+
+        Raises:
+            QueryError: the release has another number of shards.
+        """
+        assert shard is not None, "a whole release is a Release"
+        manifest = manifest_in_shards(store, name, ref, shard.count)
+        release = cls(store, manifest[0], manifest[1], without=[n for n in range(shard.count) if n != shard.number])
+        release.shard = shard
+        release._check_fingerprints()
+        return release
+
+    @cached_property
+    def index(self) -> RowIndex | DeltaIndex:
+        """The index of the shard, with its changes, mapped.
+
+        Raises:
+            CorruptError: it cannot be read.
+        """
+        base = hamming.open(self._folders[self.all_parts("index")[self.shard.number]])
+        if self._changes is None:
+            return base
+        changes = self._changes / layout.Changes.INDEX
+        return (
+            DeltaIndex.open(base, changes)
+            if self.shard.count == 1
+            else shards.open_part(base, changes, self.shard.number)
+        )
+
+
+class Gathered(Release):
+    """A release whose shards are searched elsewhere, and their answers merged here."""
+
+    _gather: Gather
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        name: str | None = None,
+        *,
+        ref: Ref | None = None,
+        gather: Gather | None = None,
+        count: int = 1,
+    ) -> Gathered:
+        """Open a release without its index; see :meth:`Release.open`.
+
+        Args:
+            store: where it lies.
+            name: of the collection.
+            ref: a release that need not be in service.
+            gather: asks the shards.
+            count: of shards.
+
+        Raises:
+            QueryError: the release has another number of shards.
+        """
+        assert gather is not None, "without one, a release searches itself"
+        found, manifest = manifest_in_shards(store, name, ref, count)
+        release = cls(store, found, manifest, without=range(count))
+        release._gather = gather
+        release._check_fingerprints()
+        return release
+
+    @cached_property
+    def index(self) -> RemoteShards:
+        """What asks the shards."""
+        of = self.name, self.ref.digest, self.n_bits, self.fingerprint
+        return RemoteShards(self._gather, *of, rows=self.manifest.n_rows, count=self.manifest.n_shards)
+
+
+def manifest_in_shards(store: Store, name: str | None, ref: Ref | None, count: int) -> tuple[Ref, ReleaseManifest]:
+    """Return a release and its manifest.
+
+    Raises:
+        QueryError: its index is not in this number of shards.
+    """
+    ref = ref or registry.resolve(store, name)[1]
+    manifest = ReleaseManifest.read(store, ref)
+    if manifest.n_shards != count:
+        has = "1 shard" if manifest.n_shards == 1 else f"{manifest.n_shards:,} shards"
+        raise QueryError(
+            f"{manifest.name}: its index is in {has}, not {count:,}; with `[index] shards = {count}` in its recipe the "
+            "next `aepipe run` makes as many"
+        )
+    return ref, manifest
+
+
+def answer(release: Release, ask: Ask) -> Found:
+    """Answer a question to the shard that a release is.
+
+    Args:
+        release: seen through as many bits as the question has.
+        ask: the question.
+
+    Raises:
+        QueryError: the question is for another shard, or neither for near rows nor for a radius.
+    """
+    own = getattr(release.whole, "shard", None)
+    if str(own) != ask.shard:
+        raise QueryError(f"this is shard {own}, and the question is for shard {ask.shard}")
+    if ask.values is not None:
+        ids, scores = asymmetric.scored(release.index, ask.values, max(1, ask.k), ask.where)
+        return Found(ids, np.array([len(ids)], np.int64), scores=scores)
+    assert ask.packed is not None, "a question has codes or floats"
+    codes = BitCodes(ask.packed, release.n_bits, release.fingerprint)
+    if ask.radius >= 0:
+        return Found.of_hits(release.index.within(codes, ask.radius, ask.where))
+    return Found.of_hits(release.index.search(codes, ask.k, ask.where))

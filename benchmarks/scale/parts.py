@@ -1,0 +1,32 @@
+"""Work on parts that the benchmarks of engines do; processes of a cluster import it by name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from aepipe.engines import Done, Part
+
+BLOCK = bytes(1 << 20)
+
+
+def empty(part: Part) -> Done:
+    """Do nothing."""
+    return Done(part.number, part.ref)
+
+
+def burnt(part: Part, blocks: int, folder: str) -> Done:
+    """Hash so many MB, and write the digest as a stage writes its output: once, and as a whole."""
+    place = Path(folder)
+    with (place / f"begun-{part.number}").open("a") as file:
+        file.write("x")
+    made = place / f"made-{part.number}"
+    if not made.exists():
+        digest = hashlib.sha256()
+        for _ in range(blocks):
+            digest.update(BLOCK)
+        draft = place / f".{part.number}-{os.getpid()}"
+        draft.write_text(digest.hexdigest())
+        draft.replace(made)
+    return Done(part.number, part.ref, rows=1)

@@ -1,0 +1,93 @@
+"""Work on a Dask cluster of two processes: as in threads of one, whoever dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aepipe import engines
+from aepipe.engines import Done, Engine, Needs, Part, Work
+from aepipe.errors import AepipeError, EngineError
+from tests.support import part_work
+
+pytest.importorskip("distributed", reason="needs the extra dask")
+
+PARTS = [Part(number, f"ref-{number}") for number in range(20)]
+
+
+@pytest.fixture
+def engine(cluster: str) -> Engine:
+    return engines.resolve(cluster)
+
+
+def by_number(done: Iterator[Done]) -> list[Done]:
+    return sorted(done, key=lambda one: one.part)
+
+
+def test_every_part_is_done_as_in_threads(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work("double", part_work.doubled, {"folder": str(tmp_path)})
+    here = by_number(engines.resolve("local").map(work, PARTS, Needs()))
+    for ahead in (1000, 3):
+        monkeypatch.setattr("aepipe.engines.dask.AHEAD", ahead)
+        assert by_number(engine.map(work, PARTS, Needs())) == here
+    assert {len(one.read_bytes()) for one in tmp_path.glob("begun-*")} == {3}
+    assert list(engine.map(work, [], Needs())) == []
+
+
+@pytest.mark.parametrize("kind", part_work.ERRORS)
+def test_an_error_keeps_its_kind_and_names_the_part(engine: Engine, kind: str) -> None:
+    error = part_work.ERRORS[kind]()
+    with pytest.raises(type(error), match="torn") as raised:
+        list(engine.map(Work("fail", part_work.failed, {"kind": kind}), PARTS, Needs()))
+    assert raised.value.__notes__ == ["in part 8 (ref-7)"]
+    if isinstance(error, AepipeError):
+        assert str(raised.value) == f"{error}, in part 8 (ref-7)"
+
+
+def test_a_worker_that_dies_costs_only_its_part(engine: Engine, tmp_path: Path) -> None:
+    began = time.monotonic()
+    work = Work("kill", part_work.killed, {"folder": str(tmp_path)})
+    assert len(by_number(engine.map(work, PARTS, Needs()))) == 20
+    assert time.monotonic() - began < 30
+    assert (tmp_path / "kills").read_bytes() == b"x"
+    assert len(list(tmp_path.glob("out-*"))) == 20
+
+
+def test_a_part_that_kills_its_workers_is_an_error(engine: Engine, tmp_path: Path) -> None:
+    work = Work("kill", part_work.killed, {"folder": str(tmp_path), "times": 100})
+    with pytest.raises(EngineError, match=r"engine dask: lost .*in part 4 \(ref-3\)"):
+        list(engine.map(work, PARTS[:4], Needs()))
+
+
+def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
+    found = engine.map(Work("slow", part_work.slow, {"folder": str(tmp_path)}), PARTS * 10, Needs())
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    time.sleep(0.3)
+    begun = len(list(tmp_path.glob("begun-*")))
+    time.sleep(0.3)
+    assert len(list(tmp_path.glob("begun-*"))) == begun < 20
+
+
+def test_another_version_of_aepipe_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aepipe.engines.dask.installed", lambda: "0.0.1")
+    with pytest.raises(EngineError, match=r"has aepipe .*, and 0\.0\.1 asks it for work"):
+        list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))
+
+
+def test_needs_that_no_worker_has_are_not_waited_for(engine: Engine) -> None:
+    with pytest.raises(EngineError, match=r"of \d workers there is none with GPU=1"):
+        list(engine.map(Work("double", part_work.doubled), PARTS, Needs(gpus=1)))
+
+
+def test_no_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EngineError, match=r"dask://127\.0\.0\.1:9: does not answer .*start it: dask scheduler"):
+        engines.resolve("dask://127.0.0.1:9")
+    with pytest.raises(EngineError, match=r"write dask://HOST:PORT"):
+        engines.resolve("dask")
+    for text in ("dask://host", "dask://:80", "dask://host:port"):
+        with pytest.raises(EngineError, match="not an address"):
+            engines.resolve(text)
