@@ -526,6 +526,18 @@ TABLES: Mapping[str, Table] = {
             "test loss": "{test_loss:.3f}",
         },
     ),
+    "processes": Table(
+        ("processes",),
+        "slices",
+        {
+            "slices of a batch": "{slices}",
+            "processes": "{processes}",
+            "rows/s": "{rows_per_s:,.0f}",
+            "CPU ms a step": "{cpu_ms:.2f}",
+            "x a whole batch": "{x_whole:.2f}",
+            "weights": "{weights}",
+        },
+    ),
     "run-devices": Table(
         ("run-devices",),
         "device",
