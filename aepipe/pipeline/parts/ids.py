@@ -1,4 +1,4 @@
-"""Ids of the rows of parts: an id is given once in the life of a collection, and a key keeps its own.
+"""Ids of the rows of parts: each is given once in the life of a collection, and keys keep theirs.
 
 A part that the rows of before have, too, has the ids that it had there. In other parts keys are looked up by their
 hashes among those parts of before that are gone, and compared letter by letter. All that is held for it are the hashes
@@ -111,7 +111,7 @@ class Before:
         return bool((own[places] == hashes).any())
 
     def find(self, rows: Rows, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return ids and positions of the rows of before that have the keys of some rows, int64[n]; -1 where new.
+        """Return ids and positions of the rows of before with some keys, int64[n]; -1 where new.
 
         Args:
             rows: with keys to be found.
@@ -178,7 +178,7 @@ class Before:
 
 
 def small_file(store: Store, part: Ref, name: str) -> NDArray[Any]:
-    """Return an array beside the rows of a part, without the rows.
+    """Return an array of a part that is not its rows; these are not fetched for it.
 
     Raises:
         CorruptError: the part has no such file.

@@ -64,7 +64,7 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
 
 
 def note(store: Store, listed: Ref, source: Source, made: Ref, stamps: Mapping[str, int]) -> Ref:
-    """Note which part a listing gave, and the stamps of its rows, uint64[n]; 0 where one says nothing."""
+    """Note which part a listing gave, and the stamps of its rows, uint64[n], 0 for none."""
     rows = Rows(store.path(made))
     with store.draft("listing") as draft:
         own = np.fromiter((stamps.get(key, 0) for key in rows.each_key()), np.uint64, len(rows))
@@ -126,7 +126,7 @@ class _Taken:
 
 
 class Known:
-    """Rows that were read before: their features need not be made again, nor files read that have their stamps.
+    """Rows that were read before: files with their stamps need not be read, nor bytes decoded.
 
     Args:
         store: the folder of the store.
@@ -167,7 +167,7 @@ class Known:
         return self._tables[table].rows.feature(number - self._starts[table])
 
     def digest_of(self, item: Item) -> bytes | None:
-        """Return the sha256 of the row of an item whose stamp is the one that it had; None where it has to be read."""
+        """Return the sha256 of an item with the stamp that it had; None where it has to be read."""
         stamp = self._stamps.get(item.key)
         found = (one.stamped.get(item.key) for one in self._tables) if stamp else ()
         return next((sha256 for had, sha256 in filter(None, found) if had == stamp), None)
