@@ -1,4 +1,4 @@
-"""Ids of the rows of parts: each is given once in the life of a collection, and keys keep theirs.
+"""Ids of rows in parts: each is given once in the life of a collection; keys keep theirs.
 
 A part that the rows of before have, too, has the ids that it had there. In other parts keys are looked up by their
 hashes among those parts of before that are gone, and compared letter by letter. All that is held for it are the hashes
@@ -80,15 +80,15 @@ class Before:
     """
 
     def __init__(self, store: Store, previous: Ref | None, staying: frozenset[Ref]) -> None:
-        # Of a list only the parts that are looked into are read to their last byte.
-        self._rows = None if previous is None else Rows(store.path(previous))
         self._store = store
-        self.next_id = self._rows.next_id if self._rows else 0
-        self._names = [Ref("rows", name) for name in self._rows.part_names] if self._rows else []
-        self._tables = self._names or ([previous] if previous else [])
-        self._number = {ref: number for number, ref in enumerate(self._names)}
-        self._gone = [number for number, ref in enumerate(self._tables) if ref not in staying or not self._names]
-        counts = self._rows.facts.get("counts", [len(self._rows)]) if self._rows else []
+        self._previous = previous
+        self.next_id = int(store.manifest(previous).facts["next_id"]) if previous else 0
+        names = store.parts(previous) if previous else ()
+        self._tables = names or ((previous,) if previous else ())
+        self._number = {ref: number for number, ref in enumerate(names)}
+        self._gone = [number for number, ref in enumerate(self._tables) if ref not in staying or not names]
+        # By their manifests: the tables may lie on other machines, and most of them are not looked into.
+        counts = [int(store.manifest(one).facts["rows"]) for one in self._tables]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
     def __len__(self) -> int:
@@ -156,7 +156,9 @@ class Before:
 
     @cached_property
     def _slices(self) -> Slices:
-        return Slices(self._rows.runs() if self._rows else np.empty((0, 2), np.int64))
+        assert self._previous is not None
+        file = self._store.output(self._previous, layout.Rows.RUNS)
+        return Slices(mapped(file) if file else table_at(self._store.address, self._previous).runs())
 
     @cached_property
     def _hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -11,7 +11,6 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from aepipe.sources.item import Source
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.row_parts import joined
-from aepipe.store.rows import PASSED_OVER, Rejected, Rows, read_quarantine, write_quarantine
+from aepipe.store.rows import PASSED_OVER, Rejected, read_quarantine, write_quarantine
 
 VERSION = 1
 STAGE = "ingest.list"
@@ -63,7 +62,7 @@ def join(
         SourceError: too many items are unreadable or gone, or there is nothing to train on.
         FullError: the disk is full.
     """
-    cards = [_card(store, one) for one in parts]
+    cards = [store.manifest(one).facts for one in parts]
     rejected = [bad for one, card in zip(parts, cards, strict=True) for bad in _not_read(store, source, one, card)]
     splits = sum((Counter(card["splits"]) for card in cards), Counter[str]())
     listed = quarantine_file(store, source.name, rejected, source.passed_over)
@@ -87,20 +86,12 @@ def join(
         write_quarantine(draft.path / layout.Rows.QUARANTINE, rejected, source.passed_over.listed())
         card = _joined(store, parts, cards) | {"source": inputs["source"], "next_id": ids.next_id}
         (draft.path / layout.Rows.CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
-        facts = _facts(draft.path) | {"new": ids.new, "changed": ids.changed, "vanished": vanished}
+        facts = {name: value for name, value in card.items() if name not in {"parts", "counts"}}
+        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished}
         facts |= {"readings": [str(one) for one in readings]}
         result = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, result, read)
     return result
-
-
-def _card(store: Store, part: Ref) -> dict[str, Any]:
-    return store.manifest(part).facts
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    """Return the facts of the table as a manifest has them; parts and their lengths are in the table's own card."""
-    return {name: value for name, value in Rows(folder).facts.items() if name not in {"parts", "counts"}}
 
 
 def _joined(store: Store, parts: Sequence[Ref], cards: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""List: cut the items of a source into listings; those read before are known by their digest."""
+"""List: cut a source into listings; those that were read before are known by their digest."""
 
 from __future__ import annotations
 
