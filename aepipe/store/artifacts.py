@@ -227,7 +227,7 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
-            raise CorruptError(_named(file, "its checksum does not match"))
+            raise CorruptError(self.backend.damaged(str(ref), "its checksum does not match"))
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
     def path(self, ref: Ref) -> Path:

@@ -31,15 +31,21 @@ def _plain() -> Iterator[None]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a recipe and its pictures, in which the verbs run."""
+    write_pictures(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_pictures(folder: Path) -> None:
+    """Write a recipe and 40 pictures of two kinds, and a further one beside them."""
     drawn = np.random.default_rng(5)
-    for n in range(40):
-        file = tmp_path / "tiny" / ("dark" if n % 2 else "light") / f"{n:02d}.png"
+    for n in range(41):
+        kind = f"tiny/{'dark' if n % 2 else 'light'}/{n:02d}.png" if n < 40 else "new.png"
+        file = folder / kind
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = drawn.integers(0, 100, (8, 8)) + 120 * (n % 2 == 0)
         Image.fromarray(pixels.astype(np.uint8)).save(file)
-    (tmp_path / "tiny.toml").write_text(RECIPE.format(name="tiny"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (folder / "tiny.toml").write_text(RECIPE.format(name="tiny"))
 
 
 def verb(home: Store, *words: str) -> Result:

@@ -379,6 +379,28 @@ def test_files_of_removed_artifacts_stay_for_a_day(
     assert not (there.root / str(first)).exists()
 
 
+def test_a_damaged_manifest_keeps_all_files(
+    there: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref, kept = put(there), put(there, {"stage": "next"}, "others")
+    bucket_of(there).put(str(ref), b"{")
+    there.remove(kept)
+    monkeypatch.setattr(objects, "GRACE", -10.0)
+    there.fresh().backend.sweep()
+    assert f"the manifest {ref} is damaged; no file is removed" in caplog.text
+    assert len(bucket_of(there).listed("blob")) == 3
+    with pytest.raises(CorruptError, match=f"{there.address}/{ref}: corrupt, its checksum does not match. Delete it"):
+        there.fresh().manifest(ref)
+
+
+def test_many_are_marked_together(there: Store, store: Store) -> None:
+    for one in (there, store):
+        made = [str(put(one, {"stage": n})) for n in "ab"]
+        assert one.backend.mark(*made)
+        assert not one.backend.mark(*made, f"segment/{'0' * 64}")
+        assert one.backend.mark()
+
+
 def test_files_that_are_needed_again_are_written_again(there: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(there)
     key = f"blob/{next(iter(there.manifest(ref_of('segment', INPUTS)).outputs.values()))['sha256']}"

@@ -74,6 +74,9 @@ class Backend(Protocol):
     def manifest(self, name: str) -> bytes:
         """Read the manifest of an artifact; FileNotFoundError where there is none."""
 
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
+
     def fetched(self, name: str, outputs: Mapping[str, Mapping[str, Any]]) -> Path:
         """Return the folder of an artifact on this machine, fetching files that are not here."""
 

@@ -86,6 +86,11 @@ class Folder:
         """Read the manifest of an artifact."""
         return self._manifest(name).read_bytes()
 
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
+        remedy = f"Delete the folder {self.root / name} and run again: it will be made again"
+        return f"{self._manifest(name)}: corrupt, {what}. {remedy}"
+
     def fetched(self, name: str, outputs: Mapping[str, Mapping[str, Any]]) -> Path:
         """Return the folder of an artifact; whether its files are in it is not looked at."""
         del outputs

@@ -151,6 +151,10 @@ class Objects(Notes):
             self._manifests[name] = self.bucket.get(name)
         return self._manifests[name]
 
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
+        return f"{self.address}/{name}: corrupt, {what}. Delete it and run again: it will be made again"
+
     def fetched(self, name: str, outputs: Outputs) -> Path:
         """Return the folder of an artifact on this machine, fetching it unless the copy is whole.
 
