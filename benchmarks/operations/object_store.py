@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=20, help="of 16 writers and of 16 movers each")
     parser.add_argument("--soak", type=float, default=180.0, metavar="SECONDS")
+    parser.add_argument("--requests", action=argparse.BooleanOptionalAction, default=True, help="count them by verb")
     chosen = parser.parse_args()
     server = objects.ObjectServer()
     given = {
@@ -45,7 +46,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.environ.update({**given, "AEPIPE_CACHE": f"{folder}/cache"})
         Bucket("s3://bucket")._system.call_s3("create_bucket", Bucket="bucket")
-        count_requests(server, Path(folder))
+        if chosen.requests:
+            count_requests(server, Path(folder))
         repeat("16 writers of one artifact, 8 killed", chosen.races, write, Path(folder))
         repeat("16 movers of one pointer", chosen.races, move, Path(folder))
         test_objects.SOAK = chosen.soak
