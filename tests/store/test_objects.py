@@ -267,6 +267,13 @@ def test_a_server_without_conditions_is_no_store(bucket: str, monkeypatch: pytes
     assert Bucket(bucket).listed("") == {}
 
 
+def test_a_bucket_that_is_missing_is_named(bucket: str) -> None:
+    missing = Store(f"{bucket.partition('/store')[0]}-2/store")
+    assert registry.names(missing) == []
+    with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
+        put(missing)
+
+
 def test_a_silent_server_is_an_error_within_the_time(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
