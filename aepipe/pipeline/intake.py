@@ -22,7 +22,8 @@ from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
 from aepipe.store.column_names import renamed
-from aepipe.store.rows import Rejected, Row, Rows, RowsWriter, write_quarantine
+from aepipe.store.rows import Rejected, Row, Rows, write_quarantine
+from aepipe.store.rows_writer import RowsWriter
 
 REASONS = 3
 """Reasons for unreadable items that an error names."""

@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 
-from aepipe.errors import BusyError, NotFoundError, StoreError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
 from aepipe.release import fulltext, maps
 from aepipe.release.manifest import ReleaseManifest
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, LISTS, Ref, Store
 
 KEEP = 7
@@ -88,7 +88,21 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
             # A folder that others write to may be listed without a name that is in it all the time.
             if registry.names(store) == names:
                 return found
+    _check_service(store)
     raise BusyError(f"{store.address}: other processes change what is in service again and again; try it later")
+
+
+def _check_service(store: Store) -> None:
+    """Check that the releases in service are there.
+
+    Raises:
+        CorruptError: one is not, and never will be.
+    """
+    for name in registry.names(store):
+        ref = registry.current(store, name)
+        if ref is not None and not store.has(ref):
+            why = f"corrupt, no release {ref.short} is in the store; `aepipe promote RELEASE` writes it again"
+            raise CorruptError(f"{store.place(f'{layout.Root.SERVICE}/{name}')}: {why}")
 
 
 def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:

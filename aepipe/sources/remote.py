@@ -79,6 +79,26 @@ def fetched(address: str) -> Path:
         return _copied(address)
 
 
+def is_silent(url: str) -> bool:
+    """Say whether a server takes a connection and then says nothing for :data:`PATIENCE` seconds.
+
+    Drivers wait for minutes, and try again. Where there is no connection at all, a driver says so at once, and better.
+    """
+    from http.client import HTTPException
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=PATIENCE):
+            return False
+    except TimeoutError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, TimeoutError)
+    except (OSError, HTTPException, ValueError):
+        return False
+
+
 def _check_scheme(address: str) -> None:
     """Refuse an address that is not of a known scheme, or that is a chain.
 

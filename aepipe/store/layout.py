@@ -117,6 +117,7 @@ class Listing:
     """Some items of a large collection, before they are read; see :mod:`aepipe.sources.listing`."""
 
     TABLE: Final = "listing.parquet"
+    STAMPS: Final = "stamps.npy"  # of the rows of the part that it gave
 
 
 class Views:

@@ -132,6 +132,17 @@ def test_damage_of_what_is_in_service_stops_it(store: Store) -> None:
     assert everything(store) == before
 
 
+def test_a_name_whose_release_is_not_there_stops_it(store: Store) -> None:
+    """One flipped bit in the file of the name; nobody changes anything meanwhile."""
+    releases(store, 2)
+    before = everything(store)
+    file = store.root / "service" / "pictures"
+    file.write_text("0" + file.read_text()[1:] if file.read_text()[0] != "0" else "1" + file.read_text()[1:])
+    with pytest.raises(CorruptError, match=r"service/pictures: corrupt, no release \w{12} is in the store"):
+        collector.clean(store, keep=1, hours=0.0)
+    assert everything(store) == before
+
+
 def test_a_damaged_release_out_of_service_goes(store: Store) -> None:
     refs = releases(store, 4)
     (store.root / "release" / refs[0].digest / "release.json").write_text("{}")
