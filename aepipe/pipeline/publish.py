@@ -132,7 +132,7 @@ def _indexes(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> t
         return (_index(store, given, Shard(0, 1)),)
     refs = tuple(ref_of("segment", _of_index(given, Shard(number, count))) for number in range(count))
     missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
-    work = Work("index", index_shard, {"store": str(store.root), "count": count, "given": given})
+    work = Work("index", index_shard, {"store": store.address, "count": count, "given": given})
     for done, _ in enumerate(engines.resolve().map(work, missing, Needs()), 1):
         step("shards", count - len(missing) + done, count)
     return refs
@@ -150,7 +150,7 @@ def index_shard(part: Part, *, store: str, count: int, given: Mapping[str, Any])
     Raises:
         CorruptError: an artifact is damaged, or a row has no code.
     """
-    began, place = time.monotonic(), Store(Path(store))
+    began, place = time.monotonic(), Store(store)
     ref = _index(place, given, Shard(part.number, count))
     return Done(part.number, str(ref), place.manifest(ref).facts["rows"], seconds=time.monotonic() - began)
 
