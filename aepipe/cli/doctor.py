@@ -113,7 +113,7 @@ def store_lines(store: Store) -> Iterator[Finding]:
     """Check the place: who can write and read it, free space, and what dead runs have left."""
     root, (level, said) = store.root, store.backend.state()
     yield Finding(level, "store", said)
-    if not root.is_dir():
+    if level == "bad" or not root.is_dir():
         return
     free, size = shutil.disk_usage(root).free, _largest(store)
     room = f"{free / 1e9:.1f} GB are free"

@@ -13,10 +13,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from aepipe.cli.app import app
+from aepipe.errors import SHUT, UNABLE
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 from aepipe.store.backends import objects
 from aepipe.store.backends.objects import Objects
+from tests.support.objects import KEY, ObjectServer
 from tests.support.plain_flows import RECIPE, plain_flows
 
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00)?|\d+\.\d s")
@@ -126,6 +128,17 @@ def test_every_verb_on_object_storage(here: Path, bucket: str, monkeypatch: pyte
     monkeypatch.setattr(objects, "GRACE", -10.0)
     backend.sweep()
     assert {key.partition("/")[0] for key in backend.bucket.listed("")} == {"log", "names.json", "store.json"}
+
+
+def test_a_server_that_refuses_is_said_once(here: Path, bucket: str, object_server: ObjectServer) -> None:
+    home = Store(bucket)
+    home.create()
+    with object_server.refusing(lambda *_: 403):
+        found = verb(home, "doctor", "--json")
+        assert verb(home, "list").exit_code == UNABLE
+    assert found.exit_code == SHUT
+    assert "no permission" in found.stdout
+    assert KEY not in found.stdout
 
 
 def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:
