@@ -15,9 +15,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from aepipe.store.backends.bucket import Bucket
 from tests.cli import test_objects as test_cli
@@ -50,8 +52,7 @@ def main() -> None:
             count_requests(server, Path(folder))
         repeat("16 writers of one artifact, 8 killed", chosen.races, write, Path(folder))
         repeat("16 movers of one pointer", chosen.races, move, Path(folder))
-        test_objects.SOAK = chosen.soak
-        repeat(f"soak of {chosen.soak:g} s", 1, soak, Path(folder))
+        print(json.dumps({"what": "soak", **soak(Store("s3://bucket/soak"), Path(folder), chosen.soak)}))
     server.close()
 
 
@@ -110,9 +111,12 @@ def move(store: Store, _folder: Path, _number: int) -> None:
     test_objects.test_of_16_who_move_a_pointer_one_succeeds(store)
 
 
-def soak(store: Store, folder: Path, _number: int) -> None:
+def soak(store: Store, folder: Path, seconds: float) -> dict[str, float]:
     """Let writers, readers, movers and a collector of garbage work on one store."""
-    test_objects.test_soak(store, folder)
+    done = test_objects.soak(store, folder, seconds)
+    events = registry.history(store)
+    unknown = sum(later.before != earlier.after for earlier, later in pairwise(events))
+    return {"seconds": seconds, **done, "replaced without knowing": unknown}
 
 
 if __name__ == "__main__":
