@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import Items, ItemSegments, Row, Strings
+from aepipe.store.segments import Items, ItemSegments, Row
+from aepipe.store.strings import Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
