@@ -166,6 +166,14 @@ def test_layers_are_named_in_a_few_words() -> None:
     assert facts.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "show", "verify"])
+def test_a_collection_may_stand_for_its_release(aepipe: Aepipe, verb: str) -> None:
+    assert aepipe(verb, "pictures").stdout == aepipe(verb).stdout
+    unknown = aepipe(verb, "boots")
+    assert unknown.exit_code == 2
+    assert "no release starts with 'boots'" in unknown.stderr
+
+
 def test_evaluate_prints_the_scores(aepipe: Aepipe, full_store: Store) -> None:
     text = aepipe("evaluate").stdout
     assert "map_at_1000" in text
