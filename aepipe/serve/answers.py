@@ -18,7 +18,7 @@ from aepipe.store.labels import parted, shown
 from aepipe.store.segments import Row
 
 
-class Hit(msgspec.Struct):
+class Hit(msgspec.Struct, gc=False):
     """One row found, as ``aepipe query --json`` has it, without ``path``.
 
     Attributes:
