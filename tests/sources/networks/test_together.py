@@ -43,7 +43,8 @@ def test_each_item_gets_its_own_output_and_many_go_together() -> None:
         if not counts:
             first.wait(5)  # meanwhile the others come
         counts.append(len(given["x"]))
-        return given["x"].sum(axis=1, keepdims=True)
+        total: NDArray[np.float64] = given["x"].sum(axis=1, keepdims=True)
+        return total
 
     together, rng = Together(run, most=5), np.random.default_rng(0)
     items = [rng.normal(size=3 + number % 2) for number in range(24)]
@@ -77,8 +78,8 @@ def test_features_are_those_of_one_item_at_a_time(tmp_path: Path, monkeypatch: p
             np.testing.assert_allclose(found.astype(np.float64), alone(picture).astype(np.float64), atol=1e-3)
     mixing = Backbone(vision(tmp_path / "mixing.onnx", "image_embeds"), **NORMAL, provider="cuda")  # type: ignore[arg-type]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(mixing, pictures))
-    np.testing.assert_array_equal(found, [mixing(picture) for picture in pictures])
+        mixed = list(pool.map(mixing, pictures))
+    np.testing.assert_array_equal(mixed, [mixing(picture) for picture in pictures])
     fixed = vision(tmp_path / "fixed.onnx", "image_embeds", batch=1)
     assert not isinstance(Backbone(fixed, **NORMAL, provider="cuda")._graph._run, Together)  # type: ignore[arg-type]
 
