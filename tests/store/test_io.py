@@ -20,7 +20,7 @@ from aepipe.store import names
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in, disk_errors_named, entries, files_below, mapped, table_errors_named, weights_in
 from aepipe.store.rows import Rows
-from aepipe.store.segments import Strings
+from aepipe.store.strings import Strings
 from tests.faults.damage import as_others
 from tests.support.releases import make_release
 
