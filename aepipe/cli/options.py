@@ -45,7 +45,7 @@ Home = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards, else the user's.",
+        help="The store, a folder or s3://BUCKET/FOLDER; else $AEPIPE_HOME, else the nearest .aepipe, else the user's.",
         metavar="DIR",
     ),
 ]
@@ -168,7 +168,7 @@ class Place:
         from aepipe import api
 
         place, release = self.meant(release)
-        return api.open(place.store().root, place.name, release=release)
+        return api.open(place.store().address, place.name, release=release)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ HEAVY = (
     "onnx",
     "matplotlib",
     "jinja2",
+    "fsspec",
+    "asyncio",
+    "aepipe.store.backends.objects",
     "aepipe.learn",
     "aepipe.pipeline.resolve",
 )
