@@ -213,8 +213,7 @@ class Confidence:
     def of_hit(self, curve: Curve, rank: int, distance: int, cosine: float | None) -> float:
         """Return the probability of a hit.
 
-        Curves are those of the first hits. Later ones of items have their own; other questions have no better later hits
-        than items have.
+        Curves are those of the first hits. Later ones of items have their own; those of other questions are no better.
         """
         found, later = curve.at(distance, cosine), self.curves.get(LATER)
         if rank <= FIRST or later is None:
