@@ -253,14 +253,17 @@ class ComputeRecipe(GrownOptions):
         memory_gb: limit for training rows and the codes of one layer; larger ones are read from disk.
         draws: of the cells that a corruption changes, on a CPU: ``bits`` draws 16 bits for a cell, and takes half of
             the time of ``floats``. The same seed gives other weights with each.
+        shards: slices that each batch is cut into, each with draws of its own; as many processes can share a training
+            out. Another number gives other weights, of the same quality; the number of processes changes nothing.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "shards"})
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] = 4.0
     draws: Literal["floats", "bits"] = "floats"
+    shards: Annotated[int, Field(ge=1, le=4096)] = 1
 
 
 class IndexRecipe(GrownOptions):

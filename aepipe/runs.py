@@ -80,7 +80,7 @@ def run(
         name: in service, in place of the recipe's own.
         server: address of a Prefect server's API; else ``$PREFECT_API_URL``, else one that runs for as long as this.
         options: ``source``, ``device``, ``promote``, ``save``, ``kind``, ``pixels``, ``settings``, ``wait``,
-            ``engine``; see :class:`aepipe.pipeline.rules.RunOptions`.
+            ``engine``, ``world``; see :class:`aepipe.pipeline.rules.RunOptions`.
 
     Raises:
         GateError: the new release is worse; it stays in the store, and the old one in service.
@@ -147,7 +147,8 @@ def _ordered(
     derived: dict[str, Any] = {"save": options.get("save"), "kind": options.get("kind"), "settings": settings}
     derived["pixels"] = options.get("pixels", False)
     recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, store=store, write=write, **derived)
-    given = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
+    given: dict[str, Any] = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
+    given["world"] = options.get("world")
     return recipe, load_flow("job").order(recipe.file, store, name=name, **given)
 
 
@@ -232,7 +233,7 @@ def refresh(
         return UpdateResult(Collection(store, release), False, ("the source has not changed",))
     lifecycle.check_free(store, release.name, wait=wait)
     with engines.using(engine, over=True), load_flow("local_server").session(store, server):
-        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
+        outcome = load_flow("refresh").refresh(name=name, shelf=store.address, wait=wait)
     return _updated(store, outcome, (outcome["why"],))
 
 

@@ -35,7 +35,7 @@ def run_name() -> str:
 
 
 @flow(name="aepipe-build", flow_run_name=run_name, persist_result=False, **HOOKS)
-def build(
+def build(  # noqa: PLR0913, PLR0917  the parameters of a flow are those of its function
     recipe: str,
     source: str | None = None,
     shelf: str | None = None,
@@ -44,6 +44,7 @@ def build(
     promote: bool = True,
     changes: dict[str, Any] | None = None,
     wait: float = 0,
+    world: str | None = None,
 ) -> dict[str, Any]:
     """Bring a collection's release up to date with its source and its recipe.
 
@@ -56,6 +57,7 @@ def build(
         promote: put the release into service if the gate lets it pass; otherwise it only stays in the store.
         changes: other values of the recipe, by key.
         wait: seconds to wait for another run under its name.
+        world: processes that share out each training: ``2``, or ``2@10.0.0.1:29500`` where others join.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
@@ -67,7 +69,7 @@ def build(
     """
     show_progress()
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    order["changes"] = changes
+    order |= {"changes": changes, "world": world}
     job = tasks.resolve(order)
     with registry.lock(job.store, job.name, wait=wait), engines.using(job.resolved.recipe.engine.text):
         if promote:
@@ -92,7 +94,7 @@ def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
     if found.better == "stack":
         logger.info("%s: %s", job.name, found)
         return job, parts
-    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
+    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file, job.processes)
     made = make_parts(simple, parts["rows"])
     if not fallback.kept_its_lead(job.store, found, Ref.parse(made["scores"]), scores):
         logger.info("%s: the trained codes are released: rotated components (ITQ), once made, measured worse", job.name)

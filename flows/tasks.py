@@ -93,18 +93,21 @@ def views(job: Job, rows: str) -> str:
 @task(name="pretrain", task_run_name="pretrain-layer-{number}", **_PLAIN)
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
     """Pretrain one layer on top of the finished ones; ``number``, from 1, names the run."""
-    return str(aepipe.pipeline.pretrain.pretrain(job.store, job.resolved, Ref.parse(views), refs(below)))
+    return str(
+        aepipe.pipeline.pretrain.pretrain(
+            job.store, job.resolved, Ref.parse(views), refs(below), processes=job.processes
+        )
+    )
 
 
 @task(name="finetune", **_PLAIN)
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
     """Fine-tune the layers; bits get the order and sign of those of the model ``after``."""
-    stacked = refs(layers)
-    return str(
-        aepipe.pipeline.finetune.finetune(
-            job.store, job.resolved, Ref.parse(views), stacked, after=_ref(after), warm=warm
-        )
+    trained = Ref.parse(views), refs(layers)
+    found = aepipe.pipeline.finetune.finetune(
+        job.store, job.resolved, *trained, after=_ref(after), warm=warm, processes=job.processes
     )
+    return str(found)
 
 
 @task(name="encode", **_PLAIN)

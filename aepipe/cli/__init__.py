@@ -45,6 +45,7 @@ VERBS = {
     "verify": VerbModule("releases"),
     "nightly": VerbModule("run", threads=True),
     "refresh": VerbModule("run", threads=True),
+    "join": VerbModule("join", threads=True),
     "add": VerbModule("update", threads=True),
     "remove": VerbModule("update"),
     "compact": VerbModule("update", threads=True),

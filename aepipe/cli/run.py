@@ -27,6 +27,7 @@ from aepipe.report.tables import text_table
 from aepipe.runs import NightlyRules, RunResult, UpdateResult, load_flow
 from aepipe.sources.given import is_written
 from aepipe.store import registry
+from aepipe.store.addresses import of_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class Order:
     setting: Settings = None
     wait: Wait = "0"
     engine: EngineText = None
+    world: Annotated[
+        str | None,
+        typer.Option(
+            "--world",
+            help="Processes that share out each training, 2 or 2@HOST:PORT for others to join; else $AEPIPE_WORLD.",
+            metavar="N",
+        ),
+    ] = None
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
@@ -60,7 +69,8 @@ class Order:
 
     def replaced(self) -> dict[str, Any]:
         """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
-        return {"source": self.source, "device": self.device, "promote": self.promote}
+        found = {"source": self.source, "device": self.device, "promote": self.promote}
+        return found | {"world": self.world}
 
     def settings(self) -> dict[str, Any]:
         """Return the values that are given for keys of the recipe.
@@ -98,6 +108,9 @@ def run(
     continues where it stopped. At the end it says how many items can be asked, what was left out, how
     good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
     only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
+
+    --world 2 trains in two processes, which share out the slices of each batch: as many as compute.shards
+    says. The number of processes changes no number of the result.
 
     --set gives a key of the recipe another value, also where a recipe is derived: source.header,
     features.words, code.bits, finetune.epochs, layers.0.net.width, seed. Words need no quotes.
@@ -210,7 +223,7 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m", engine: EngineTex
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait), engine=engine)
+        done = library.refresh(place.store().address, place.name, server=api, wait=seconds(wait), engine=engine)
     _say_result(done, f", {'; '.join(done.done)}")
 
 
@@ -323,7 +336,8 @@ def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
 def _options(place: Place, collection: Collection) -> list[str]:
     """Return the options by which another verb finds the collection that was run."""
     named = ["--name", collection.name] if len(registry.names(collection.store)) > 1 else []
-    return [*named, *(["--home", str(place.home)] if place.home else []), *(["--user"] if place.user else [])]
+    home = ["--home", of_objects(place.home) or str(place.home)] if place.home else []
+    return [*named, *home, *(["--user"] if place.user else [])]
 
 
 def _asked(error: UnclearError) -> str:

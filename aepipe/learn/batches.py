@@ -80,8 +80,11 @@ class Feed:
 
     def blocks(self, size: int = BLOCK) -> Iterator[Tensor]:
         """Yield all rows in order, ``size`` at a time."""
-        for start in range(0, len(self), size):
-            yield self.batch(torch.arange(start, min(start + size, len(self))))
+        yield from (self.block(number, size) for number in range(-(-len(self) // size)))
+
+    def block(self, number: int, size: int = BLOCK) -> Tensor:
+        """Return one of those blocks, counted from 0."""
+        return self.batch(torch.arange(number * size, min((number + 1) * size, len(self))))
 
 
 class BitGenerator(torch.Generator):
@@ -119,12 +122,14 @@ class Compute:
         dtype: of matrix products; weights, sums and losses are always float32.
         memory: bytes that the rows of one layer may take on the device.
         bits: whether cells are drawn by :class:`BitGenerator`.
+        shards: slices of a batch; see :mod:`aepipe.learn.shards`.
     """
 
     device: torch.device
     dtype: torch.dtype
     memory: int
     bits: bool = False
+    shards: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which matrix products use ``dtype``."""
@@ -138,7 +143,8 @@ class Compute:
     def key(self) -> dict[str, str]:
         """Return everything that changes results, for a digest."""
         found = {"device": self.device.type, "precision": str(self.dtype).removeprefix("torch.")}
-        return found | ({"draws": "bits"} if self.bits else {})
+        found |= {"draws": "bits"} if self.bits else {}
+        return found | ({"shards": str(self.shards)} if self.shards > 1 else {})
 
 
 def resolve(recipe: ComputeRecipe) -> Compute:
@@ -157,7 +163,7 @@ def resolve(recipe: ComputeRecipe) -> Compute:
     precision = recipe.precision if recipe.precision != "auto" else ("bfloat16" if _has_bfloat16(device) else "float32")
     dtype: torch.dtype = getattr(torch, precision)
     bits = recipe.draws == "bits" and device.type == "cpu"  # other devices draw at once for all cells
-    return Compute(device, dtype, int(recipe.memory_gb * 1e9), bits)
+    return Compute(device, dtype, int(recipe.memory_gb * 1e9), bits, recipe.shards)
 
 
 def seed_of(*seeds: int) -> int:

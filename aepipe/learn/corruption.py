@@ -36,6 +36,7 @@ from torch import Tensor
 
 from aepipe.learn import affine
 from aepipe.learn.batches import BitGenerator
+from aepipe.learn.shards import own_rows, together
 from aepipe.recipe import Choice, Options, resolve
 
 Array = TypeVar("Array", bound=np.floating)
@@ -537,11 +538,12 @@ def by_rank(score: NDArray[np.floating], rate: float, rng: np.random.Generator) 
 
 
 def tensor_by_rank(score: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Return the same as :func:`by_rank` for tensors."""
-    order = torch.randperm(len(score), generator=generator, device=score.device)
-    rank = torch.empty_like(score)
-    rank[order] = score[order].argsort(dim=0, stable=True).argsort(0).to(score.dtype)
-    return ((rank + 0.5) / len(score)) ** ((1 - rate) / rate)
+    """Return the same as :func:`by_rank` for tensors, by the ranks within the whole batch."""
+    (whole,) = together(score)
+    order = torch.randperm(len(whole), generator=generator, device=score.device)
+    rank = torch.empty_like(whole)
+    rank[order] = whole[order].argsort(dim=0, stable=True).argsort(0).to(score.dtype)
+    return ((own_rows(rank, len(score)) + 0.5) / len(whole)) ** ((1 - rate) / rate)
 
 
 def _at_least(x: Tensor, generator: torch.Generator, *shares: float) -> list[Tensor]:

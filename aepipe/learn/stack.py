@@ -31,6 +31,7 @@ from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.nets import Net, Turn
 from aepipe.learn.posterior import Rotation
 from aepipe.learn.spec import LayerSpec
+from aepipe.learn.world import ALONE, World
 from aepipe.store.io import array_in, weights_in
 
 LIFT = 2.0
@@ -76,7 +77,7 @@ def load(
     return [layer.to(compute.device) for layer in layers]
 
 
-def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path) -> Feed:
+def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path, world: World = ALONE) -> Feed:
     """Encode all rows through the finished layers.
 
     Args:
@@ -84,6 +85,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
         rows: clean data.
         compute: the device; its memory budget says whether the codes stay there.
         spill: the file, ``.npy``, that they are streamed to if they do not fit.
+        world: the processes that train together: the first writes the file for all, and what fits is computed by each.
 
     Returns:
         float32 codes ``[N, *shape]`` in the order of the rows.
@@ -98,10 +100,14 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
         for start, block in _blocks(below, rows):
             on_device[start : start + len(block)] = block
         return Feed(on_device, compute)
-    on_disk = array_in(spill, np.float32, shape)
-    for start, block in _blocks(below, rows):
-        on_disk[start : start + len(block)] = block.cpu().numpy()
-    return Feed(on_disk, compute)
+    if world.first:
+        on_disk = array_in(spill, np.float32, shape)
+        for start, block in _blocks(below, rows):
+            on_disk[start : start + len(block)] = block.cpu().numpy()
+        if isinstance(on_disk, np.memmap) and world.size > 1:
+            on_disk.flush()  # the others may be on other machines
+    world.tell(None)
+    return Feed(on_disk if world.first else np.load(spill, mmap_mode="r", allow_pickle=False), compute)
 
 
 def _blocks(below: Sequence[Autoencoder], rows: Feed) -> Iterator[tuple[int, Tensor]]:

@@ -1,8 +1,11 @@
 """The training loop and its checkpoints. It knows phases and terms, but no objective.
 
-Everything random in a step comes from (seed, epoch, step). So a run that is resumed from a checkpoint repeats exactly
-the steps of an uninterrupted run, wherever it was cut off. A checkpoint is one safetensors file, replaced by rename;
-its header holds the position.
+Everything random in a step comes from (seed, epoch, step), and from the number of the slice where batches are cut. So a
+run that is resumed from a checkpoint repeats exactly the steps of an uninterrupted run, wherever it was cut off. A
+checkpoint is one safetensors file, replaced by rename; its header holds the position.
+
+Several processes share out the slices of a batch (:mod:`aepipe.learn.shards`). Each has the whole network and the whole
+state; all get the same gradients and the same losses, and so decide alike. The first one saves.
 """
 
 from __future__ import annotations
@@ -24,12 +27,16 @@ from torch import Tensor
 from aepipe.errors import TrainingError
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Autoencoder
-from aepipe.learn.batches import Compute, Feed, seed_of
+from aepipe.learn.batches import BLOCK, Compute, Feed, seed_of
 from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.objectives import Batch, Phase
+from aepipe.learn.shards import Shards
 from aepipe.learn.spec import Training
+from aepipe.learn.world import ALONE, Saved, World
 
+EVERY = 10.0
+"""Seconds between two checkpoints, at least."""
 CHECK_EVERY = 50  # steps between looks at the loss; looking makes a GPU wait
 HELD_OUT = 2**31  # in place of an epoch, in seeds: the held-out slice is corrupted the same way every time
 Curve = list[dict[str, float]]
@@ -48,9 +55,11 @@ class Trainer:
         held_out: rows for the curve and for early stopping; may be empty.
         seed: of order and corruption.
         edits: gives the training rows with a change of the whole item; None if they stay as they are.
+        world: the processes that train together.
 
     Raises:
-        TrainingError: rows have missing cells, and the network does not read them.
+        TrainingError: rows have missing cells, and the network does not read them; or batches cannot be cut into as
+            many slices as there are to be.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Trainer:
         seed: int,
         compute: Compute,
         edits: EditedRows | None = None,
+        world: World = ALONE,
     ) -> None:
         self.model = model.to(compute.device)
         self.training = training
@@ -73,9 +83,12 @@ class Trainer:
         self.edits = edits
         self._posterior = model.posterior
         self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
+        self._objective.world = self._world = world
         self._phases = self._objective.phases()
         self._optimizers = [_optimizer(phase, training, compute) for phase in self._phases]
-        self._generator = compute.generator(seed)
+        self._shards = Shards(world, compute.shards)
+        self._generators = [compute.generator(seed) for _ in self._shards.own]
+        self._rows = _trained(len(train), training.fit.batch, compute.shards)
         self._position = Position()
         self._sums: dict[str, Tensor] = {}
         self._best: dict[str, Tensor] = {}
@@ -87,7 +100,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return math.ceil(len(self.train) / self.training.fit.batch)
+        return math.ceil(self._rows / self.training.fit.batch)
 
     def run(self, checkpoint: Checkpoint, report: Report, *, neighbours: Neighbours | None = None) -> Curve:
         """Train to the end, from the checkpoint where there is one.
@@ -103,12 +116,12 @@ class Trainer:
         Raises:
             TrainingError: a loss is not finite.
         """
-        self._restore(checkpoint)
+        self._restore(self._world.send(checkpoint.load() if self._world.first else None))
         at, fit = self._position, self.training.fit
         if at.epoch:
             report(at.epoch, fit.epochs, "resumed")
         if at.epoch < fit.epochs:
-            self._objective.prepare(self.train, neighbours)
+            self._prepare(neighbours)
         while at.epoch < fit.epochs and not (fit.patience and at.stale >= fit.patience):
             self._epoch(checkpoint, report)
             report(at.epoch, fit.epochs, _note(at.curve[-1]))
@@ -125,16 +138,32 @@ class Trainer:
             noisy: the inputs; without them, the targets under a corruption that is the same every time.
         """
         sums: dict[str, float] = {}
+        blocks, cut = math.ceil(len(clean) / BLOCK), self.compute.shards > 1
         generator = self.compute.generator(self._seed, HELD_OUT)
         self.model.eval()
+        own: dict[int, dict[str, float]] = {}
         with torch.no_grad(), self.compute.autocast():
-            for target, given in zip(clean.blocks(), (noisy or clean).blocks(), strict=True):
-                batch = self._batch(target, generator, None if noisy is None else given)
+            for number in self._shards.blocks(blocks):
+                if cut:  # whoever looks at a block has its draws
+                    generator.manual_seed(seed_of(self._seed, HELD_OUT, number))
+                target, given = clean.block(number), None if noisy is None else noisy.block(number)
                 # The corruption is drawn, codes are not: the curve compares networks, not draws.
-                terms = self._objective.terms(batch._replace(generator=None))
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0.0) + len(target) * term.item()
+                terms = self._objective.terms(self._batch(target, generator, given)._replace(generator=None))
+                own[number] = {name: len(target) * term.item() for name, term in terms.items()}
+        for _, terms in sorted((int(number), one) for told in self._world.ask(own) for number, one in told.items()):
+            for name, total in terms.items():
+                sums[name] = sums.get(name, 0.0) + total
         return {name: total / len(clean) for name, total in sums.items()}
+
+    def _prepare(self, neighbours: Neighbours | None) -> None:
+        """Let the objective look at the rows; all processes go on from the weights of the first."""
+        shared = neighbours and (lambda features, k: self._world.array(lambda: neighbours(features, k)))
+        self._objective.prepare(self.train, shared)
+        if self._world.size > 1:
+            for module in (self.model, self._objective.own):
+                saved = self._world.send((module.state_dict(), {}))
+                assert saved is not None
+                module.load_state_dict(saved[0])
 
     def _epoch(self, checkpoint: Checkpoint, report: Report) -> None:
         """Train one epoch, or the rest of it."""
@@ -146,11 +175,10 @@ class Trainer:
             if at.step % CHECK_EVERY == 0 or at.step == self.steps:
                 self._check_finite()
                 report(at.epoch, self.training.fit.epochs, f"epoch {at.epoch + 1}: {at.step / self.steps:.0%}")
-            if at.step < self.steps and checkpoint.due():
-                self._save(checkpoint)
+            if at.step < self.steps:
+                self._save_if_due(checkpoint)
         self._close_epoch()
-        if checkpoint.due():
-            self._save(checkpoint)
+        self._save_if_due(checkpoint)
 
     def _indices(self) -> Iterator[Tensor]:
         """Yield the positions of the rows of each remaining step of the present epoch."""
@@ -163,25 +191,29 @@ class Trainer:
 
     def _step(self, index: Tensor) -> None:
         """Move the parameters once per phase."""
-        at = self._position
-        # Seeded again in every step, so a resumed run needs no state of a generator.
-        self._generator.manual_seed(seed_of(self._seed, at.epoch, at.step))
-        edited = None if self.edits is None else self.edits.batch(index, self._generator)
-        batch = self._batch(self.train.batch(index), self._generator, edited=edited)
-        batch = batch._replace(
-            positions=index, pass_seed=seed_of(self._seed, at.epoch), passes=at.epoch, edits=self.edits
-        )
+        at, parts = self._position, self._shards.cut(index)
+        batches = self._shards.each(lambda place: self._drawn(parts[place], place))
         done = at.epoch * self.steps + at.step
         self.model.posterior = self._posterior.at(done / (self.training.fit.epochs * self.steps))
         rate = learning_rate(self.training, done, self.steps)
         for phase, optimizer in zip(self._phases, self._optimizers, strict=True):
             optimizer.zero_grad(set_to_none=True)
-            terms = phase.step(batch)
+            terms = self._shards.step(phase.step, batches, phase.parameters)
             optimizer.param_groups[0]["lr"] = rate * phase.lr
             optimizer.step()
             for name, term in terms.items():
                 # On the device, as a number would make the GPU wait in every step.
                 self._sums[name] = self._sums.get(name, 0) + term.double() * len(index)
+
+    def _drawn(self, index: Tensor, place: int) -> Batch:
+        """Return the rows of a step, or of one of its slices, corrupted."""
+        at, generator = self._position, self._generators[place]
+        # Seeded again in every step, so a resumed run needs no state of a generator.
+        generator.manual_seed(seed_of(self._seed, at.epoch, at.step, *self._shards.seeds(place)))
+        edited = None if self.edits is None else self.edits.batch(index, generator)
+        batch = self._batch(self.train.batch(index), generator, edited=edited)
+        pass_seed = seed_of(self._seed, at.epoch)
+        return batch._replace(positions=index, pass_seed=pass_seed, passes=at.epoch, edits=self.edits)
 
     def _batch(
         self, rows: Tensor, generator: torch.Generator, noisy: Tensor | None = None, *, edited: Tensor | None = None
@@ -199,7 +231,7 @@ class Trainer:
     def _close_epoch(self) -> None:
         """Add the epoch to the curve and remember the best weights."""
         at = self._position
-        entry = {name: total.item() / len(self.train) for name, total in self._sums.items()}
+        entry = {name: total.item() / self._rows for name, total in self._sums.items()}
         entry["loss"] = sum(entry.values())
         if len(self.held_out):
             entry["held_out"] = sum(self.evaluate(self.held_out).values())
@@ -219,15 +251,17 @@ class Trainer:
         at = self._position
         for name, total in self._sums.items():
             if not torch.isfinite(total):
-                last = min(at.step * self.training.fit.batch, len(self.train))
+                last = min(at.step * self.training.fit.batch, self._rows)
                 first = max(0, (at.step - 1) // CHECK_EVERY * CHECK_EVERY) * self.training.fit.batch + 1
                 raise TrainingError(
                     f"the term {name!r} is {total.item()} in epoch {at.epoch + 1}, among rows {first:,} to {last:,} of "
                     f"its shuffled order, at lr {self.training.fit.lr:g}: lower fit.lr"
                 )
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        """Save everything that the rest of the run depends on."""
+    def _save_if_due(self, checkpoint: Checkpoint) -> None:
+        """Save everything that the rest of the run depends on, in the first process: all have the same."""
+        if not (self._world.first and checkpoint.due()):
+            return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"own.{name}": value for name, value in self._objective.own.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
@@ -239,9 +273,8 @@ class Trainer:
         position = {"epoch": at.epoch, "step": at.step, "curve": at.curve, "best": at.best, "stale": at.stale}
         checkpoint.save(tensors, position)
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        """Load the state that :meth:`_save` saved."""
-        saved = checkpoint.load()
+    def _restore(self, saved: Saved | None) -> None:
+        """Load the state that was saved."""
         if saved is None:
             return
         tensors = {name: value.to(self.compute.device) for name, value in saved[0].items()}
@@ -306,7 +339,7 @@ class FileCheckpoint:
         seconds: between two saved states, at least.
     """
 
-    def __init__(self, folder: Path, *, seconds: float = 10.0) -> None:
+    def __init__(self, folder: Path, *, seconds: float = EVERY) -> None:
         self._file = folder / "checkpoint.safetensors"
         self._seconds = seconds
         self._saved_at = time.monotonic()
@@ -341,6 +374,21 @@ def _optimizer(phase: Phase, training: Training, compute: Compute) -> torch.opti
     # One kernel for all parameters; other devices do not have it.
     fused = compute.device.type in {"cpu", "cuda"}
     return torch.optim.AdamW(phase.parameters, lr=training.fit.lr, weight_decay=training.fit.weight_decay, fused=fused)
+
+
+def _trained(rows: int, batch: int, shards: int) -> int:
+    """Return how many rows an epoch trains on: all but a last batch that has fewer rows than slices.
+
+    Raises:
+        TrainingError: no batch has enough.
+    """
+    if min(rows, batch) < shards:
+        raise TrainingError(
+            f"batches of {min(rows, batch):,} rows cannot be cut into {shards:,} slices; allowed: compute.shards of "
+            f"at most {min(rows, batch):,}"
+        )
+    last = rows % batch
+    return rows - (last if last < shards else 0)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
+from aepipe.learn import world as worlds
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
@@ -33,8 +34,10 @@ from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
 from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
+from aepipe.learn.world import World
 from aepipe.log import step
-from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
@@ -47,12 +50,13 @@ SEED_OFFSET = 1000  # gives fine-tuning another order of rows than any layer has
 
 def finetune(
     store: Store,
-    resolved: ResolvedRecipe,
+    resolved: ResolvedStack,
     views: Ref,
     layers: Sequence[Ref],
     *,
     after: Ref | None = None,
     warm: bool = False,
+    processes: Launch | Part = ALONE,
 ) -> Ref:
     """Unroll the stack, train it end to end, set the thresholds and freeze it.
 
@@ -65,6 +69,7 @@ def finetune(
         after: the model that this one replaces, with the same number of bits: bits get the order and the sign of the
             old ones; ``aligned`` among the facts says how far they agree.
         warm: start from the weights of ``after``, which has the same layers.
+        processes: those to be started for it, or the part that this one has; the first of them writes it.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -74,18 +79,25 @@ def finetune(
     ref = ref_of("model", inputs)
     if store.reuse(ref):
         return ref
+    if isinstance(processes, Launch):
+        given = {"views": str(views), "layers": [str(one) for one in layers], "warm": warm}
+        return processes.run(store, resolved, ref, "finetune", given | {"after": str(after) if after else None})
     folder = store.verified(views)
     feeds = _feeds(folder, resolved, layout.Views.ARRAYS)
     stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
-        trainer, seen = _trainer(resolved, stacked, feeds, store.work(ref))
+        work = store.work(ref)
+        trainer, seen = _trainer(resolved, stacked, feeds, work, processes.world)
         report = partial(step, "fine-tuning")
-        curve = trainer.run(FileCheckpoint(store.work(ref)), report, neighbours=neighbours)
-    facts: dict[str, Any] = {"seconds": round(time.monotonic() - began, 3), "rows": len(feeds["train"])}
+        curve = trainer.run(FileCheckpoint(work, seconds=processes.save_every), report, neighbours=neighbours)
+        seconds, evaluated = time.monotonic() - began, trainer.evaluate(seen["clean"], seen["noisy"])
+    if not processes.world.first:
+        return ref
+    facts: dict[str, Any] = {"seconds": round(seconds, 3), "rows": len(feeds["train"])}
     if trainer.edits is not None:
         facts["edits"] = trainer.edits.kind.model_dump(mode="json")  # as strong as the rows bear them
-    facts |= {**(curve[-1] if curve else {}), "evaluation": trainer.evaluate(seen["clean"], seen["noisy"])}
+    facts |= {**(curve[-1] if curve else {}), "evaluation": evaluated}
     fit_rotation(trainer.model, seen["train"])  # of a posterior with a rotation; others stay as they are
     if after is not None:
         encoder = Encoder.open(store.verified(after))
@@ -104,7 +116,7 @@ def finetune(
 
 
 def codes(
-    store: Store, resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], others: Sequence[str]
+    store: Store, resolved: ResolvedStack, views: Ref, layers: Sequence[Ref], others: Sequence[str]
 ) -> dict[str, BitCodes]:
     """Fine-tune the layers and return codes, without freezing an encoder.
 
@@ -144,7 +156,7 @@ def codes(
     return found
 
 
-def _feeds(folder: Path, resolved: ResolvedRecipe, files: Mapping[str, str]) -> dict[str, Feed]:
+def _feeds(folder: Path, resolved: ResolvedStack, files: Mapping[str, str]) -> dict[str, Feed]:
     return {
         name: Feed(np.load(folder / file, mmap_mode="r", allow_pickle=False), resolved.compute)
         for name, file in files.items()
@@ -152,7 +164,7 @@ def _feeds(folder: Path, resolved: ResolvedRecipe, files: Mapping[str, str]) -> 
 
 
 def _inputs(
-    resolved: ResolvedRecipe, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
+    resolved: ResolvedStack, views: Ref, layers: Sequence[Ref], *, after: Ref | None, warm: bool
 ) -> dict[str, Any]:
     """Return everything that the model depends on, for its digest."""
     inputs = {
@@ -171,7 +183,7 @@ def _inputs(
 
 
 def _stack(
-    store: Store, resolved: ResolvedRecipe, train: Feed, refs: Sequence[Ref], after: Ref | None
+    store: Store, resolved: ResolvedStack, train: Feed, refs: Sequence[Ref], after: Ref | None
 ) -> list[Autoencoder]:
     """Return the stack with pretrained weights, or with those of the model to start from."""
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in refs]
@@ -182,12 +194,17 @@ def _stack(
 
 
 def _trainer(
-    resolved: ResolvedRecipe, stacked: Sequence[Autoencoder], feeds: dict[str, Feed], work: Path
+    resolved: ResolvedStack,
+    stacked: Sequence[Autoencoder],
+    feeds: dict[str, Feed],
+    work: Path,
+    world: World = worlds.ALONE,
 ) -> tuple[Trainer, dict[str, Feed]]:
     """Return the trainer of the free layers, and the views as the frozen layers encode them."""
     frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
-        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
+        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name), world=world)
+        for name, feed in feeds.items()
     }
     edits = edited_rows_of(
         resolved.finetune.edits,
@@ -205,13 +222,14 @@ def _trainer(
         seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
         edits=edits,
+        world=world,
     )
     return trainer, seen
 
 
 def _align(
     encoder: Encoder,
-    resolved: ResolvedRecipe,
+    resolved: ResolvedStack,
     layer: Autoencoder,
     trained: Autoencoder,
     items: NDArray[np.generic],
@@ -244,7 +262,7 @@ def _align(
     return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}
 
 
-def _card(store: Store, resolved: ResolvedRecipe, views: Ref) -> Card:
+def _card(store: Store, resolved: ResolvedStack, views: Ref) -> Card:
     # How bytes become rows is what the rows were made with, not what the source would do today.
     rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
     shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]

@@ -20,8 +20,10 @@ from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
 from aepipe.learn.batches import Feed
 from aepipe.learn.trainer import FileCheckpoint, Trainer
+from aepipe.learn.world import World
 from aepipe.log import step
-from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.io import disk_errors_named
@@ -29,7 +31,14 @@ from aepipe.store.io import disk_errors_named
 VERSION = 3
 
 
-def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref]) -> Ref:
+def pretrain(
+    store: Store,
+    resolved: ResolvedStack,
+    views: Ref,
+    below: Sequence[Ref],
+    *,
+    processes: Launch | Part = ALONE,
+) -> Ref:
     """Train the next layer; a run that was killed goes on from its last checkpoint.
 
     Args:
@@ -37,6 +46,7 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
         resolved: the recipe with every choice resolved.
         views: written by :mod:`aepipe.pipeline.views`.
         below: the finished layers, bottom up.
+        processes: those to be started for it, or the part that this one has; the first of them writes it.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -52,24 +62,29 @@ def pretrain(store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence
     ref = ref_of("layer", inputs)
     if store.reuse(ref):
         return ref
+    if isinstance(processes, Launch):
+        given = {"views": str(views), "below": [str(one) for one in below]}
+        return processes.run(store, resolved, ref, "pretrain", given)
     with disk_errors_named(store.root):
         work = store.work(ref)
-        trainer, evaluation = _trainer(store, resolved, views, below, work)
+        trainer, evaluation = _trainer(store, resolved, views, below, work, processes.world)
         began = time.monotonic()  # after loading: the time is compared between recipes
         report = partial(step, resolved.title(len(below)))
-        curve = trainer.run(FileCheckpoint(work), report, neighbours=neighbours)
-        seconds = time.monotonic() - began
+        curve = trainer.run(FileCheckpoint(work, seconds=processes.save_every), report, neighbours=neighbours)
+        seconds, evaluated = time.monotonic() - began, trainer.evaluate(*evaluation)
+    if not processes.world.first:
+        return ref
     with store.draft("layer") as draft:
         save_file(trainer.model.state_dict(), draft.path / layout.Layer.WEIGHTS)
         (draft.path / layout.Layer.CURVE).write_text(json.dumps(curve, indent=1), encoding="utf-8")
-        facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": trainer.evaluate(*evaluation)}
+        facts = {"seconds": round(seconds, 3), "rows": len(trainer.train), "evaluation": evaluated}
         draft.finish(inputs, facts | curve[-1])
     store.work_done(ref)
     return ref
 
 
 def _trainer(
-    store: Store, resolved: ResolvedRecipe, views: Ref, below: Sequence[Ref], work: Path
+    store: Store, resolved: ResolvedStack, views: Ref, below: Sequence[Ref], work: Path, world: World
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
     """Return the trainer of the next layer, and clean and noisy rows for its evaluation."""
     folder, compute, depth = store.verified(views), resolved.compute, len(below)
@@ -80,7 +95,7 @@ def _trainer(
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
     layers = stack.load(resolved.specs, feeds["train"].shape, files, seed=resolved.recipe.seed, compute=compute)
     codes = {
-        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name))
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name), world=world)
         for name in ("train", "held_out", "clean")
     }
     trainer = Trainer(
@@ -90,6 +105,7 @@ def _trainer(
         held_out=codes["held_out"],
         seed=resolved.recipe.seed + depth,
         compute=compute,
+        world=world,
     )
     # The fixed corrupted copy is of data, and only the lowest layer reads data; the others read codes.
     return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

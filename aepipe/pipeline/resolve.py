@@ -26,27 +26,21 @@ WORDS = "words"
 """The key under ``[features]`` that names what answers words."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedRecipe:
-    """A recipe, and the objects that its choices stand for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedStack:
+    """The part of a recipe that training needs, and the objects that its choices stand for.
 
     Attributes:
         recipe: as it was written, with the columns of the source filled in.
-        source: reads the items.
         specs: the layers from the bottom up; the layer of bits is the last.
         finetune: training of the unrolled stack.
         compute: device and precision on this machine.
-        index: options of the index.
-        words: what answers questions in words; None where the recipe names nothing.
     """
 
     recipe: Recipe
-    source: Source
     specs: tuple[LayerSpec, ...]
     finetune: Training
     compute: Compute
-    index: Options
-    words: WordsSpec | None = None
 
     def training_key(self, depth: int) -> dict[str, Any]:
         """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
@@ -59,6 +53,21 @@ class ResolvedRecipe:
     def title(self, depth: int) -> str:
         """Return the name of a layer for users, counted from 1."""
         return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRecipe(ResolvedStack):
+    """A recipe, and the objects that its choices stand for.
+
+    Attributes:
+        source: reads the items.
+        index: options of the index.
+        words: what answers questions in words; None where the recipe names nothing.
+    """
+
+    source: Source
+    index: Options
+    words: WordsSpec | None = None
 
 
 def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedRecipe:
@@ -86,24 +95,32 @@ def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
     """
     try:
         recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
-        specs = (
-            *(layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers)),
-            layer_specs.code_spec(recipe.code),
-        )
-        layer_specs.check_stack(specs, source.shape)
-        finetune = layer_specs.finetune_training(recipe.finetune, specs)
-        layer_specs.check_edits(finetune, source.shape)
+        stack = resolve_stack(recipe)
+        layer_specs.check_stack(stack.specs, source.shape)
+        layer_specs.check_edits(stack.finetune, source.shape)
         return ResolvedRecipe(
             recipe=recipe,
             source=source,
-            specs=specs,
-            finetune=finetune,
-            compute=batches.resolve(recipe.compute),
+            specs=stack.specs,
+            finetune=stack.finetune,
+            compute=stack.compute,
             index=hamming.resolve(recipe.index.kind),
             words=_words(recipe, source),
         )
     except RecipeError as error:
         raise _named(error, recipe) from None
+
+
+def resolve_stack(recipe: Recipe) -> ResolvedStack:
+    """Resolve the part of a recipe that training needs; its columns are those of the source.
+
+    Raises:
+        RecipeError: a kind is unknown, or one of its options is wrong.
+    """
+    layers = (layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers))
+    specs = (*layers, layer_specs.code_spec(recipe.code))
+    finetune = layer_specs.finetune_training(recipe.finetune, specs)
+    return ResolvedStack(recipe=recipe, specs=specs, finetune=finetune, compute=batches.resolve(recipe.compute))
 
 
 def _words(recipe: Recipe, source: Source) -> WordsSpec | None:

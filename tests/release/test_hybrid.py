@@ -107,6 +107,12 @@ def test_the_index_is_made_once_and_kept_with_its_release(posts: Store, opened: 
     assert not opened.verify().damage
 
 
+def test_a_bare_code_has_no_words(opened: Collection) -> None:
+    code = opened.release.codes_of([0]).hex()
+    with pytest.raises(QueryError, match=f"code {code[0]}: has no words to look for"):
+        list(opened.answers(codes=code, hybrid=True))
+
+
 def test_pictures_have_no_words(colours: Store) -> None:
     with pytest.raises(QueryError, match="words are looked up in documents"):
         Collection(colours, Release.open(colours)).query("red", hybrid=True)

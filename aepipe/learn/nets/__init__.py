@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aepipe.learn import shards
 from aepipe.recipe import Options
 
 Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "prelu", "gelu", "linear"]
@@ -131,7 +132,8 @@ def kinds() -> Mapping[str, type[Options]]:
 class Standardize(nn.BatchNorm1d):
     """Standardise each unit to mean 0 and variance 1.
 
-    Mean and variance are those of the batch while training, running averages otherwise.
+    Mean and variance are those of the batch while training, of all its slices where it is cut; running averages
+    otherwise.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, without its affine map.
     """
@@ -141,9 +143,32 @@ class Standardize(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise float[B, H]; a single row has no variance, so it takes the running averages."""
-        training = self.training and len(x) > 1
         # In float32, as statistics of bfloat16 are too coarse.
-        return F.batch_norm(x.float(), self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
+        x = x.float()
+        if self.training and (moments := self._moments(x)) is not None:
+            mean, variance = moments
+            return (x - mean) * torch.rsqrt(variance + self.eps)
+        training = self.training and len(x) > 1
+        return F.batch_norm(x, self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return mean and variance over the slices of a batch, [H] each, and note them; None if it is not cut."""
+        slices = shards.of_slices(torch.stack([x.mean(0), x.var(0, correction=0)]))
+        if slices is None:
+            return None
+        (mean_SH, variance_SH), share_S1 = slices[0].unbind(1), slices[1][:, None]
+        mean = (share_S1 * mean_SH).sum(0)
+        variance = (share_S1 * (variance_SH + (mean_SH - mean).square())).sum(0)
+        if shards.leads():
+            self._note(mean.detach(), variance.detach(), shards.rows_of_all(len(x)))
+        return mean, variance
+
+    def _note(self, mean: Tensor, variance: Tensor, rows: int) -> None:
+        """Move the running averages towards the moments of a batch."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.lerp_(mean, self.momentum or 0.1)
+        self.running_var.lerp_(variance * (rows / (rows - 1)), self.momentum or 0.1)
 
 
 class Turn(nn.Module):

@@ -26,13 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import recipe
-from aepipe.learn import posterior
+from aepipe.learn import posterior, shards
 from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.corruption import Corruption
 from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
+from aepipe.learn.world import ALONE, World
 
 
 class Options(recipe.Options):
@@ -114,7 +115,13 @@ class Descent(ABC, Generic[OptionsT]):
         options: from the file of the objective.
         compute: the device.
         seed: for the weights of its own networks.
+
+    Attributes:
+        world: the processes that train together. A term about pairs of rows or statistics of the batch sees the rows
+            of all of them by :func:`aepipe.learn.shards.together`.
     """
+
+    world: World = ALONE
 
     def __init__(self, model: Autoencoder, options: OptionsT, compute: Compute, *, seed: int = 0) -> None:
         self.model = model
@@ -156,7 +163,7 @@ class Descent(ABC, Generic[OptionsT]):
         """Leave the gradient of the sum of terms on every parameter; return the terms, detached."""
         with self.compute.autocast():
             terms = self.terms(batch)
-        torch.autograd.backward(torch.stack(list(terms.values())).sum())
+        shards.backward(torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
 
 

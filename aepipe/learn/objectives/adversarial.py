@@ -21,6 +21,7 @@ from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Choices
 from aepipe.learn.nets import affine
 from aepipe.learn.objectives import Batch, Descent, Phase
+from aepipe.learn.shards import backward
 
 Prior = Literal["gaussian", "uniform", "bernoulli", "ring"]
 Rate = Annotated[float, Field(gt=0)]
@@ -136,5 +137,5 @@ def _critic(width: int, hidden: int, generator: torch.Generator) -> nn.Sequentia
 
 def _descend(**term: Tensor) -> dict[str, Tensor]:
     ((name, value),) = term.items()
-    torch.autograd.backward(value)
+    backward(value)
     return {name: value.detach()}

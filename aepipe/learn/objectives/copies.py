@@ -25,6 +25,7 @@ from aepipe.learn.edits import Edits
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.neighbourhood import surprise
 from aepipe.learn.objectives.reconstruction import dependence
+from aepipe.learn.shards import together
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -63,9 +64,10 @@ class Objective(Descent[Options]):
         generator = batch.generator
         first = batch.noisy if generator is None else self._version(batch.noisy, generator)
         versions = [first] if generator is None else [first, self.options.edits.apply(batch.noisy, generator)]
-        own_BK, *other_BK = self.model.encode(torch.cat(versions), generator).sample.chunk(len(versions))
+        codes = self.model.encode(torch.cat(versions), generator).sample.chunk(len(versions))
         options = self.options
-        nll = self.model.likelihood.nll(self.model.decode(own_BK), batch.clean, batch.observed).mean()
+        nll = self.model.likelihood.nll(self.model.decode(codes[0]), batch.clean, batch.observed).mean()
+        own_BK, *other_BK = together(*codes)
         terms = {
             "reconstruction": options.reconstruction * nll,
             "decorrelation": options.decorrelation * dependence(own_BK) / own_BK.shape[1] ** 2,

@@ -33,6 +33,7 @@ from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.neighbour_graph import Graph, Neighbours, graph_of
 from aepipe.learn.objectives import Batch, Descent
 from aepipe.learn.objectives.reconstruction import dependence
+from aepipe.learn.shards import together
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -130,7 +131,8 @@ class Objective(Descent[Options]):
             by=options.by,
         )
         self._first_NK = self.graph.near_NK
-        self.steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
+        steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
+        self.steps: list[int] = self.world.tell(steps)  # names of terms, so the same everywhere
         self._pass: int | None = None
         self._ends: list[Tensor] = []
         if options.refresh and len(self._found.near):
@@ -144,8 +146,9 @@ class Objective(Descent[Options]):
         others = self._others(batch)
         rows = torch.cat([batch.noisy, *others])
         encoding = self.model.encode(rows, batch.generator)
-        own_BK, *far_BK = encoding.sample.chunk(1 + len(others))
-        nll = self.model.likelihood.nll(self.model.decode(own_BK), batch.clean, batch.observed).mean()
+        codes = encoding.sample.chunk(1 + len(others))
+        nll = self.model.likelihood.nll(self.model.decode(codes[0]), batch.clean, batch.observed).mean()
+        own_BK, *far_BK = together(*codes)
         terms = {
             "reconstruction": self.options.reconstruction * nll,
             "decorrelation": self.options.decorrelation * self._dependence(own_BK),

@@ -26,6 +26,7 @@ from aepipe.learn.autoencoder import Autoencoder, Choices
 from aepipe.learn.batches import Compute
 from aepipe.learn.nets import dense
 from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.shards import leads
 
 SQUARINGS = 6
 
@@ -132,9 +133,10 @@ class Objective(Descent[Options]):
 
     def descend(self, batch: Batch) -> dict[str, Tensor]:
         """Bring the decoder's columns back to length 1, then descend."""
-        with torch.no_grad():
-            # The last step has changed their lengths a little.
-            self._down.weight.div_(self._down.weight.norm(dim=0).clamp(min=1e-8))
+        if leads():
+            with torch.no_grad():
+                # The last step has changed their lengths a little.
+                self._down.weight.div_(self._down.weight.norm(dim=0).clamp(min=1e-8))
         return super().descend(batch)
 
     def infer(self, batch: Batch, predicted: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aepipe.learn import objectives
 from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.shards import together
 
 
 class Options(objectives.Options):
@@ -35,7 +36,7 @@ class Objective(Descent[Options]):
         """Return the usual terms, and ``decorrelation`` if it has a weight."""
         encoding, terms = self.autoencode(batch)
         if self.options.decorrelation:
-            terms["decorrelation"] = self.options.decorrelation * dependence(encoding.sample)
+            terms["decorrelation"] = self.options.decorrelation * dependence(*together(encoding.sample))
         return terms
 
 

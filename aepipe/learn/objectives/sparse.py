@@ -24,6 +24,7 @@ from torch import Tensor
 from aepipe.learn import objectives, posterior
 from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.shards import average
 
 EDGE = 1e-6
 """Mean activations are kept this far from 0 and 1, where the divergence would be infinite."""
@@ -94,7 +95,8 @@ def divergence(code_BH: Tensor, rate: float) -> Tensor:
         rate: r of the divergence ``r log(r / m) + (1 - r) log((1 - r) / (1 - m))`` of a unit of mean m.
     """
     # The rate is over rows and places alike: a unit of a map is the same unit everywhere.
-    mean_H = code_BH.float().flatten(0, -2).mean(0).clamp(EDGE, 1 - EDGE)
+    mean_H = code_BH.float().flatten(0, -2).mean(0)
+    mean_H = average(mean_H).clamp(EDGE, 1 - EDGE)
     entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
     return (-rate * mean_H.log() - (1 - rate) * torch.log1p(-mean_H) - entropy).sum()
 

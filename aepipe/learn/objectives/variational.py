@@ -15,6 +15,7 @@ from torch import Tensor
 from aepipe.learn import objectives
 from aepipe.learn.autoencoder import Choices
 from aepipe.learn.objectives import Batch, Descent
+from aepipe.learn.shards import average
 
 
 class Options(objectives.Options):
@@ -54,9 +55,9 @@ class Objective(Descent[Options]):
         # More draws of the code steady the gradient; the divergence is exact, so once is enough.
         for _ in range(draws - 1):
             nll = nll + self._nll(model.encode(batch.noisy, batch.generator).sample, batch)
-        kl = (
-            (encoding.kl.mean() - self.options.free_nats).clamp(min=0) if self.options.free_nats else encoding.kl.mean()
-        )
+        kl = encoding.kl.mean()
+        if self.options.free_nats:
+            kl = (average(kl) - self.options.free_nats).clamp(min=0)
         return {"reconstruction": nll / draws, "kl": self.options.beta * kl}
 
     def _nll(self, code: Tensor, batch: Batch) -> Tensor:

@@ -33,6 +33,7 @@ from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
 from aepipe.sources.text import documents, networks, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
+from aepipe.sources.text.function_words import ENGLISH
 from aepipe.sources.text.passages import Cut
 
 MAIL = 0.8
@@ -232,7 +233,7 @@ class Text(BackboneSource, base.ItemSource):
 
     def _vocabulary(self, seen: Mapping[str, int], documents: int) -> tuple[dict[str, int], list[str]]:
         """Return the documents of each word that may be in the vocabulary, and the words that are."""
-        stop = _stop_words() if self._features.stop else frozenset[str]()
+        stop = ENGLISH if self._features.stop else frozenset[str]()
         fair = {
             word: count
             for word, count in seen.items()
@@ -327,12 +328,6 @@ def _check_documents(files: Files) -> None:
     """Raise ExtraError where there are files that only an extra reads, and it is not installed."""
     if not find_spec(workers.LIBRARY) and any(found.place.lower().endswith(documents.ENDINGS) for found in files):
         raise ExtraError(workers.LIBRARY, workers.EXTRA)
-
-
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return frozenset(ENGLISH_STOP_WORDS)
 
 
 def _is_document(seen: base.Glimpse) -> bool:
