@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 from tests.faults import counts
 from tests.faults.programs import tried, wrongs
 
-EVERY = os.environ.get("AEPIPE_FAILING", "1" if counts.ALL else "1500")
+EVERY = os.environ.get("AEPIPE_FAILING", "1" if counts.ALL else "2000")
 """One of so many failures is tried."""
 
 
