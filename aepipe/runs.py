@@ -96,9 +96,12 @@ def run(
     store, jobs, promote = open_store(home), load_flow("job"), options.get("promote", True)
     wait = options.get("wait", 0.0)
     _, order = _ordered(store, what, name, options)
+    from aepipe.pipeline import launch
+
     session = load_flow("local_server").session
     with (
         engines.using(options.get("engine"), over=True),
+        launch.asked(options.get("world")),
         session(store, server, lambda: jobs.check(order, promote=promote, wait=wait)),
     ):
         outcome = load_flow("build").build(**order, promote=promote, wait=wait)
@@ -147,8 +150,7 @@ def _ordered(
     derived: dict[str, Any] = {"save": options.get("save"), "kind": options.get("kind"), "settings": settings}
     derived["pixels"] = options.get("pixels", False)
     recipe = load_flow("catalog").recipe_for(os.fspath(what), name=name, store=store, write=write, **derived)
-    given: dict[str, Any] = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
-    given["world"] = options.get("world")
+    given = {"source": options.get("source"), "device": options.get("device"), "changes": settings}
     return recipe, load_flow("job").order(recipe.file, store, name=name, **given)
 
 

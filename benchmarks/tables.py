@@ -99,22 +99,27 @@ RETRIEVAL = {"mAP": "{map:.3f}", "mAP@1000": "{map_at_1000:.3f}", "P@100": "{p_a
 FILLED = {"filled by": "{filler}"}
 
 
+ENGLISH_CHINESE = {"en": "English", "zh": "Chinese"}
+GERMAN_FRENCH = {"de": "German", "fr": "French"}
+
+
 def _interval(system: str) -> str:
     return f"{{{system}:.3f}} ±{{{system}_half:.3f}}"
 
 
-def _words(bits: int) -> Table:
+def _words(bits: int, name: str = "words", languages: Mapping[str, str] = ENGLISH_CHINESE) -> Table:
     """Return the table of words that find pictures, by codes of so many bits."""
+    (first, one), (second, other) = languages.items()
     columns: dict[str, Column] = {
         "words and rows compared by": "{system}",
-        "held out, English": "{held_en:.3f}",
-        "Chinese": "{held_zh:.3f}",
+        f"held out, {one}": f"{{held_{first}:.3f}}",
+        other: f"{{held_{second}:.3f}}",
         "share of floats": "{share_held:.3f}",
-        "known, English": "{known_en:.3f}",
-        "Chinese, known": "{known_zh:.3f}",
+        f"known, {one}": f"{{known_{first}:.3f}}",
+        f"{other}, known": f"{{known_{second}:.3f}}",
         "share, known": "{share_known:.3f}",
     }
-    return Table(("words",), "share_held", columns, only={"bits": bits})
+    return Table((name,), "share_held", columns, only={"bits": bits})
 
 
 def _three(prefix: str) -> str:
@@ -124,6 +129,8 @@ def _three(prefix: str) -> str:
 TABLES: Mapping[str, Table] = {
     "words-64": _words(64),
     "words-256": _words(256),
+    "words-twitter-64": _words(64, "words-twitter", GERMAN_FRENCH),
+    "words-twitter-256": _words(256, "words-twitter", GERMAN_FRENCH),
     "asymmetric": Table(
         ("asymmetric",),
         "floats",
@@ -524,6 +531,18 @@ TABLES: Mapping[str, Table] = {
             "rows/s": "{rows_per_s:,.0f}",
             "x plain": "{x_plain:.2f}",
             "test loss": "{test_loss:.3f}",
+        },
+    ),
+    "processes": Table(
+        ("processes",),
+        "slices",
+        {
+            "slices of a batch": "{slices}",
+            "processes": "{processes}",
+            "rows/s": "{rows_per_s:,.0f}",
+            "CPU ms a step": "{cpu_ms:.2f}",
+            "x a whole batch": "{x_whole:.2f}",
+            "weights": "{weights}",
         },
     ),
     "run-devices": Table(

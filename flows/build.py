@@ -35,7 +35,7 @@ def run_name() -> str:
 
 
 @flow(name="aepipe-build", flow_run_name=run_name, persist_result=False, **HOOKS)
-def build(  # noqa: PLR0913, PLR0917  the parameters of a flow are those of its function
+def build(
     recipe: str,
     source: str | None = None,
     shelf: str | None = None,
@@ -44,7 +44,6 @@ def build(  # noqa: PLR0913, PLR0917  the parameters of a flow are those of its 
     promote: bool = True,
     changes: dict[str, Any] | None = None,
     wait: float = 0,
-    world: str | None = None,
 ) -> dict[str, Any]:
     """Bring a collection's release up to date with its source and its recipe.
 
@@ -57,7 +56,6 @@ def build(  # noqa: PLR0913, PLR0917  the parameters of a flow are those of its 
         promote: put the release into service if the gate lets it pass; otherwise it only stays in the store.
         changes: other values of the recipe, by key.
         wait: seconds to wait for another run under its name.
-        world: processes that share out each training: ``2``, or ``2@10.0.0.1:29500`` where others join.
 
     Returns:
         ``name``, ``release`` (its ref), ``in_service``, and the gate's ``reasons`` and ``warnings``.
@@ -69,7 +67,7 @@ def build(  # noqa: PLR0913, PLR0917  the parameters of a flow are those of its 
     """
     show_progress()
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
-    order |= {"changes": changes, "world": world}
+    order["changes"] = changes
     job = tasks.resolve(order)
     with registry.lock(job.store, job.name, wait=wait), engines.using(job.resolved.recipe.engine.text):
         if promote:

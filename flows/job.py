@@ -11,7 +11,7 @@ from typing import Any
 from aepipe import engines
 from aepipe import recipe as recipes
 from aepipe.errors import QueryError
-from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
 from aepipe.release.lifecycle import check_free
@@ -29,11 +29,11 @@ class Job:
     """
 
     def __init__(
-        self, store: Store, resolved: ResolvedRecipe, recipe_file: str = "", processes: Launch | Part = ALONE
+        self, store: Store, resolved: ResolvedRecipe, recipe_file: str = "", processes: Launch | None = None
     ) -> None:
         self.store = store
         self.processes = processes
-        """Those that share out each training."""
+        """Those that share out each training; None trains in this one."""
         self.resolved = resolved
         self.recipe_file = recipe_file
         """The recipe that says where the items are; empty where that was said beside it."""
@@ -53,7 +53,6 @@ def open_job(
     device: str | None = None,
     changes: Mapping[str, Any] | None = None,
     text: str = "",
-    world: str | None = None,
 ) -> Job:
     """Read and resolve a recipe: its mistakes are found before anything is touched.
 
@@ -66,7 +65,6 @@ def open_job(
         device: instead of the recipe's own.
         changes: other values by key, as in :mod:`aepipe.pipeline.sweep`.
         text: of the recipe, where it is not written yet.
-        world: the processes that share out each training, as :class:`aepipe.pipeline.launch.Launch` reads them.
 
     Raises:
         RecipeError: there is no such recipe, or it cannot be run.
@@ -78,8 +76,9 @@ def open_job(
         read = recipes.load(recipe_file(recipe), source=source)
     read = apply_settings(read, changes or {})
     own = "" if source is not None else str(read.file.absolute())
-    processes, resolved = Launch.of(world), resolve(override(read, name=name, device=device))
-    processes.check(resolved.compute.shards)
+    processes, resolved = Launch.of(), resolve(override(read, name=name, device=device))
+    if processes is not None:
+        processes.check(resolved.compute.shards)
     return Job(open_store(shelf), resolved, own, processes)
 
 
@@ -91,15 +90,13 @@ def order(
     source: str | os.PathLike[str] | None = None,
     device: str | None = None,
     changes: Mapping[str, Any] | None = None,
-    world: str | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of :func:`open_job` and of a flow, with absolute paths."""
     if source is not None and "://" not in os.fspath(source):
         source = Path(source).expanduser().absolute()
     path = None if source is None else os.fspath(source)
     found = {"recipe": str(recipe.absolute()), "source": path, "shelf": store.address, "name": name, "device": device}
-    given: dict[str, Any] = {"changes": dict(changes) if changes else None, "world": world}
-    return found | {key: value for key, value in given.items() if value is not None}
+    return found | ({"changes": dict(changes)} if changes else {})
 
 
 def check(order: Mapping[str, Any], *, promote: bool = True, wait: float = 0) -> Job:

@@ -15,7 +15,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from aepipe.errors import AepipeError
-from aepipe.sources.remote import PATIENCE, is_silent
+from aepipe.sources.remote import is_silent
+from aepipe.store.addresses import PATIENCE
 from flows.nightly import nightly
 
 FIELDS = "five fields of minute, hour, day, month, weekday"

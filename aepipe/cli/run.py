@@ -70,7 +70,7 @@ class Order:
     def replaced(self) -> dict[str, Any]:
         """Return the answers in place of the recipe, as :func:`aepipe.run` takes it."""
         found = {"source": self.source, "device": self.device, "promote": self.promote}
-        return found | {"world": self.world}
+        return found | {"engine": self.engine, "world": self.world}
 
     def settings(self) -> dict[str, Any]:
         """Return the values that are given for keys of the recipe.
@@ -109,19 +109,16 @@ def run(
     good answers are, and what to try next; `aepipe show` has all figures. A new release goes into service
     only if it is no worse than the one before; otherwise it stays in the store, and the exit status is 1.
 
-    --world 2 trains in two processes, which share out the slices of each batch: as many as compute.shards
-    says. The number of processes changes no number of the result.
-
     --set gives a key of the recipe another value, also where a recipe is derived: source.header,
     features.words, code.bits, finetune.epochs, layers.0.net.width, seed. Words need no quotes.
 
     A Prefect server runs for as long as this takes, and its history stays in the store. With --api, or
-    $PREFECT_API_URL, that server records the run instead.
+    $PREFECT_API_URL, that server records the run instead. --world 2 shares each training out over two
+    processes, of as many as compute.shards allows; the result is the same.
 
     Examples:
       aepipe run photos/
       aepipe run posts.jsonl.gz
-      aepipe run fashion.toml --no-promote
       aepipe run fashion-mnist --source ~/data/fashion-mnist
       aepipe run 'scans/2026-*/*.png' --name scans --device cuda
       aepipe run people.csv --set source.header=false --set code.bits=32
@@ -140,7 +137,6 @@ def run(
             **order.replaced(),
             settings=settings,
             wait=limit,
-            engine=order.engine,
             server=api,
         )
     _say_run(done, place, as_json)

@@ -310,7 +310,7 @@ def estimates(values: Mapping[str, NDArray[np.floating]], rng_seed: int, level: 
     kinds: dict[tuple[int, np.dtype[Any]], list[str]] = {}
     for name, one in values.items():
         kinds.setdefault((len(one), one.dtype), []).append(name)
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for names in kinds.values():
         low, high = intervals(np.stack([values[name] for name in names]), rng_seed, level)
         found |= {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}

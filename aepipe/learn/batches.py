@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aepipe.errors import RecipeError
+from aepipe.learn.world import ALONE, World
 from aepipe.recipe import ComputeRecipe
 
 BLOCK = 4096
@@ -123,6 +124,7 @@ class Compute:
         memory: bytes that the rows of one layer may take on the device.
         bits: whether cells are drawn by :class:`BitGenerator`.
         shards: slices of a batch; see :mod:`aepipe.learn.shards`.
+        world: the processes that share them out.
     """
 
     device: torch.device
@@ -130,6 +132,7 @@ class Compute:
     memory: int
     bits: bool = False
     shards: int = 1
+    world: World = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which matrix products use ``dtype``."""

@@ -88,25 +88,31 @@ def together(*rows: Tensor) -> list[Tensor]:
     return list(rows) if now is None else now.shards.gathered(now, rows)
 
 
-def of_slices(value: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return the values of all slices, ``[S, ...]``, and the share of each in the batch, [S].
+def is_cut() -> bool:
+    """Say whether the present rows are a slice of a batch."""
+    return _NOW.get() is not None
 
-    In a batch that is not cut there are none, and it returns None.
+
+def of_slices(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values of all slices, ``[S, ...]``, and the share of each in the batch, [S].
 
     Args:
         value: of the present slice, of one shape for all: a mean over its rows, say.
     """
     now = _NOW.get()
     if now is None:
-        return None
+        return value[None], value.new_ones(1)
     (whole,) = now.shards.gathered(now, [value[None]], once=True)
     return whole, value.new_tensor(now.shards.rows) / sum(now.shards.rows)
 
 
 def average(mean: Tensor) -> Tensor:
     """Return the mean over all rows of the batch, for that of the present slice."""
-    found = of_slices(mean)
-    return mean if found is None else torch.tensordot(found[1], found[0], 1)
+    if not is_cut():
+        return mean
+    values, share_S = of_slices(mean)
+    found: Tensor = torch.tensordot(share_S, values, 1)
+    return found
 
 
 def own_rows(whole: Tensor, rows: int) -> Tensor:

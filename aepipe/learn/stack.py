@@ -31,7 +31,6 @@ from aepipe.learn.batches import Compute, Feed
 from aepipe.learn.nets import Net, Turn
 from aepipe.learn.posterior import Rotation
 from aepipe.learn.spec import LayerSpec
-from aepipe.learn.world import ALONE, World
 from aepipe.store.io import array_in, weights_in
 
 LIFT = 2.0
@@ -77,15 +76,15 @@ def load(
     return [layer.to(compute.device) for layer in layers]
 
 
-def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path, world: World = ALONE) -> Feed:
+def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: Path) -> Feed:
     """Encode all rows through the finished layers.
 
     Args:
         below: the finished layers, bottom up; without any, the rows themselves are returned.
         rows: clean data.
         compute: the device; its memory budget says whether the codes stay there.
-        spill: the file, ``.npy``, that they are streamed to if they do not fit.
-        world: the processes that train together: the first writes the file for all, and what fits is computed by each.
+        spill: the file, ``.npy``, that they are streamed to if they do not fit; of several processes that train
+            together, the first one writes it for all.
 
     Returns:
         float32 codes ``[N, *shape]`` in the order of the rows.
@@ -100,6 +99,7 @@ def codes(below: Sequence[Autoencoder], rows: Feed, compute: Compute, *, spill: 
         for start, block in _blocks(below, rows):
             on_device[start : start + len(block)] = block
         return Feed(on_device, compute)
+    world = compute.world
     if world.first:
         on_disk = array_in(spill, np.float32, shape)
         for start, block in _blocks(below, rows):

@@ -33,7 +33,7 @@ from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.objectives import Batch, Phase
 from aepipe.learn.shards import Shards
 from aepipe.learn.spec import Training
-from aepipe.learn.world import ALONE, Saved, World
+from aepipe.learn.world import Saved
 
 EVERY = 10.0
 """Seconds between two checkpoints, at least."""
@@ -55,7 +55,6 @@ class Trainer:
         held_out: rows for the curve and for early stopping; may be empty.
         seed: of order and corruption.
         edits: gives the training rows with a change of the whole item; None if they stay as they are.
-        world: the processes that train together.
 
     Raises:
         TrainingError: rows have missing cells, and the network does not read them; or batches cannot be cut into as
@@ -72,7 +71,6 @@ class Trainer:
         seed: int,
         compute: Compute,
         edits: EditedRows | None = None,
-        world: World = ALONE,
     ) -> None:
         self.model = model.to(compute.device)
         self.training = training
@@ -83,10 +81,10 @@ class Trainer:
         self.edits = edits
         self._posterior = model.posterior
         self._objective = objectives.build(self.model, training.objective, compute, seed=seed)
-        self._objective.world = self._world = world
+        self._world = compute.world
         self._phases = self._objective.phases()
         self._optimizers = [_optimizer(phase, training, compute) for phase in self._phases]
-        self._shards = Shards(world, compute.shards)
+        self._shards = Shards(compute.world, compute.shards)
         self._generators = [compute.generator(seed) for _ in self._shards.own]
         self._rows = _trained(len(train), training.fit.batch, compute.shards)
         self._position = Position()

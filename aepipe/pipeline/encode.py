@@ -101,7 +101,7 @@ def encode_all(
     missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
     threads = max(1, engine.cpus // max(1, len(missing))) if isinstance(engine, Local) else 1
     given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
-    work = Work("encoding", encode_part, given)
+    work = Work("encode", encode_part, given)
     done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)
     for one in engine.map(work, missing, Needs(cpus=threads)):
         done += one.rows

@@ -26,17 +26,15 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
-from aepipe.learn import world as worlds
 from aepipe.learn.align import match_bits, reorder_bits
 from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
 from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
-from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
-from aepipe.learn.world import World
+from aepipe.learn.trainer import EVERY, Curve, FileCheckpoint, Trainer
 from aepipe.log import step
-from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
@@ -56,7 +54,8 @@ def finetune(
     *,
     after: Ref | None = None,
     warm: bool = False,
-    processes: Launch | Part = ALONE,
+    processes: Launch | None = None,
+    save_every: float = EVERY,
 ) -> Ref:
     """Unroll the stack, train it end to end, set the thresholds and freeze it.
 
@@ -64,55 +63,54 @@ def finetune(
         store: where artifacts are read and written.
         resolved: the recipe with every choice resolved.
         views: written by :mod:`aepipe.pipeline.views`.
-        layers: the pretrained layers, bottom up, the layer of bits last; without layers, training starts from random
-            weights.
+        layers: the pretrained layers, bottom up, the layer of bits last; without them, from random weights.
         after: the model that this one replaces, with the same number of bits: bits get the order and the sign of the
             old ones; ``aligned`` among the facts says how far they agree.
-        warm: start from the weights of ``after``, which has the same layers.
-        processes: those to be started for it, or the part that this one has; the first of them writes it.
+        warm: start from the weights of ``after``, with the same layers.
+        processes: those to be started for it; None trains as one of those of ``resolved.compute``.
+        save_every: seconds between two checkpoints.
 
     Raises:
         TrainingError: a loss is not finite.
         FullError: the disk is full.
     """
-    inputs = _inputs(resolved, views, layers, after=after, warm=warm)
-    ref = ref_of("model", inputs)
+    ref = ref_of("model", inputs := _inputs(resolved, views, layers, after=after, warm=warm))
     if store.reuse(ref):
         return ref
-    if isinstance(processes, Launch):
-        given = {"views": str(views), "layers": [str(one) for one in layers], "warm": warm}
-        return processes.run(store, resolved, ref, "finetune", given | {"after": str(after) if after else None})
+    if processes is not None:
+        given = {"views": str(views), "layers": [*map(str, layers)], "after": after and str(after), "warm": warm}
+        return processes.run(store, resolved, ref, "finetune", given)
     folder = store.verified(views)
     feeds = _feeds(folder, resolved, layout.Views.ARRAYS)
     stacked = _stack(store, resolved, feeds["train"], layers, after if warm else None)
     began = time.monotonic()
     with disk_errors_named(store.root):
-        work = store.work(ref)
-        trainer, seen = _trainer(resolved, stacked, feeds, work, processes.world)
-        report = partial(step, "fine-tuning")
-        curve = trainer.run(FileCheckpoint(work, seconds=processes.save_every), report, neighbours=neighbours)
+        trainer, seen = _trainer(resolved, stacked, feeds, store.work(ref))
+        checkpoint = FileCheckpoint(store.work(ref), seconds=save_every)
+        curve = trainer.run(checkpoint, partial(step, "fine-tuning"), neighbours=neighbours)
         seconds, evaluated = time.monotonic() - began, trainer.evaluate(seen["clean"], seen["noisy"])
-    if not processes.world.first:
+    if not resolved.compute.world.first:
         return ref
-    facts: dict[str, Any] = {"seconds": round(seconds, 3), "rows": len(feeds["train"])}
-    if trainer.edits is not None:
-        facts["edits"] = trainer.edits.kind.model_dump(mode="json")  # as strong as the rows bear them
+    facts = {"seconds": round(seconds, 3), "rows": len(feeds["train"]), **_edits(trainer)}
     facts |= {**(curve[-1] if curve else {}), "evaluation": evaluated}
     fit_rotation(trainer.model, seen["train"])  # of a posterior with a rotation; others stay as they are
     if after is not None:
-        encoder = Encoder.open(store.verified(after))
-        items = np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED]
-        facts["aligned"] = _align(encoder, resolved, stacked[-1], trainer.model, items, seen["train"])
+        old, items = Encoder.open(store.verified(after)), np.load(folder / layout.Views.TRAIN, mmap_mode="r")[:MATCHED]
+        facts["aligned"] = _align(old, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
-        card = _card(store, resolved, views)
-        _copy_backbone(store, card, draft.path)
         lift = stack.lift(stacked[0], feeds["train"]) if resolved.recipe.code.embedding == "lowest" else None
+        card = _card(store, resolved, views, draft.path)
         _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift)
         curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
     store.work_done(ref)
     return ref
+
+
+def _edits(trainer: Trainer) -> dict[str, Any]:
+    """Return edits as strong as the rows bear them, for the facts; nothing where there are none."""
+    return {} if trainer.edits is None else {"edits": trainer.edits.kind.model_dump(mode="json")}
 
 
 def codes(
@@ -198,13 +196,11 @@ def _trainer(
     stacked: Sequence[Autoencoder],
     feeds: dict[str, Feed],
     work: Path,
-    world: World = worlds.ALONE,
 ) -> tuple[Trainer, dict[str, Feed]]:
     """Return the trainer of the free layers, and the views as the frozen layers encode them."""
     frozen, compute = stacked[: resolved.recipe.finetune.frozen], resolved.compute
     seen = {
-        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name), world=world)
-        for name, feed in feeds.items()
+        name: stack.codes(frozen, feed, compute, spill=work / layout.array_file(name)) for name, feed in feeds.items()
     }
     edits = edited_rows_of(
         resolved.finetune.edits,
@@ -222,7 +218,6 @@ def _trainer(
         seed=resolved.recipe.seed + SEED_OFFSET,
         compute=compute,
         edits=edits,
-        world=world,
     )
     return trainer, seen
 
@@ -262,19 +257,20 @@ def _align(
     return {"fingerprint": encoder.fingerprint, "flips": round(flips, 6), "unaligned": round(unaligned, 6)}
 
 
-def _card(store: Store, resolved: ResolvedStack, views: Ref) -> Card:
+def _card(store: Store, resolved: ResolvedStack, views: Ref, folder: Path) -> Card:
+    """Return the card of the encoder, and copy the frozen network below the stack, where there is one, into a folder.
+
+    A query needs that network too.
+    """
     # How bytes become rows is what the rows were made with, not what the source would do today.
     rows = store.manifest(Ref.parse(store.manifest(views).inputs["rows"]))
     shape, dtype = tuple(rows.facts["shape"]), rows.facts["dtype"]
-    return Card(resolved.recipe.source.kind, rows.inputs["features"], shape, resolved.recipe.code.bits, BATCH, dtype)
-
-
-def _copy_backbone(store: Store, card: Card, folder: Path) -> None:
-    """Copy the frozen network below the stack, where there is one, because a query needs it too."""
+    card = Card(resolved.recipe.source.kind, rows.inputs["features"], shape, resolved.recipe.code.bits, BATCH, dtype)
     if seen_by := card.features.get("backbone"):
         ref = Ref.parse(seen_by["ref"])
         for name in store.manifest(ref).outputs:
             shutil.copyfile(store.verified(ref) / name, folder / name)
+    return card
 
 
 def _write(

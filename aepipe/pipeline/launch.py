@@ -29,10 +29,9 @@ from typing import Any
 
 from aepipe import errors
 from aepipe.errors import AepipeError, RecipeError, TrainingError
-from aepipe.learn import world as worlds
 from aepipe.learn.shards import few
 from aepipe.learn.trainer import EVERY
-from aepipe.learn.world import LIMIT, World
+from aepipe.learn.world import LIMIT
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
@@ -54,26 +53,6 @@ LAST = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The part of this process in a training.
-
-    Attributes:
-        world: the processes that train together.
-        save_every: seconds between two checkpoints.
-    """
-
-    world: World = worlds.ALONE
-    save_every: float = EVERY
-
-    def check(self, shards: int) -> None:
-        """Accept any number of slices."""
-
-
-ALONE = Part()
-"""This process does all."""
-
-
-@dataclass(frozen=True, slots=True)
 class Launch:
     """Processes that are to share out a training.
 
@@ -90,8 +69,8 @@ class Launch:
     save_every: float = EVERY
 
     @classmethod
-    def of(cls, text: str | None = None) -> Launch | Part:
-        """Read how many there are, ``2`` or ``2@10.0.0.1:29500``; ``1`` is this one.
+    def of(cls, text: str | None = None) -> Launch | None:
+        """Read how many there are, ``2`` or ``2@10.0.0.1:29500``; None for ``1``, which is this one.
 
         Args:
             text: in place of that of ``$AEPIPE_WORLD``.
@@ -107,7 +86,7 @@ class Launch:
                 f"{told!r} is no number of processes; allowed: 2, or 2@10.0.0.1:29500, where that is an address of "
                 f"this machine, at which others join"
             )
-        return cls(int(count), meet) if count != "1" or meet else ALONE
+        return cls(int(count), meet) if count != "1" or meet else None
 
     def check(self, shards: int) -> None:
         """Check that there is a slice of a batch for each process of this machine.
@@ -199,6 +178,20 @@ class Launch:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
             towards.connect((host, int(port)))  # sends nothing: it only finds the way
             return str(towards.getsockname()[0])
+
+
+@contextmanager
+def asked(text: str | None) -> Iterator[None]:
+    """Let the trainings of the block be shared out as a text says, see :class:`Launch`, also those of a flow."""
+    before = os.environ.get(VARIABLE)
+    if text:
+        os.environ[VARIABLE] = text
+    try:
+        yield
+    finally:
+        if text:
+            os.environ.pop(VARIABLE)
+            os.environ |= {} if before is None else {VARIABLE: before}
 
 
 def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -> None:

@@ -19,10 +19,9 @@ from safetensors.torch import save_file
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
 from aepipe.learn.batches import Feed
-from aepipe.learn.trainer import FileCheckpoint, Trainer
-from aepipe.learn.world import World
+from aepipe.learn.trainer import EVERY, FileCheckpoint, Trainer
 from aepipe.log import step
-from aepipe.pipeline.launch import ALONE, Launch, Part
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
@@ -37,7 +36,8 @@ def pretrain(
     views: Ref,
     below: Sequence[Ref],
     *,
-    processes: Launch | Part = ALONE,
+    processes: Launch | None = None,
+    save_every: float = EVERY,
 ) -> Ref:
     """Train the next layer; a run that was killed goes on from its last checkpoint.
 
@@ -46,7 +46,8 @@ def pretrain(
         resolved: the recipe with every choice resolved.
         views: written by :mod:`aepipe.pipeline.views`.
         below: the finished layers, bottom up.
-        processes: those to be started for it, or the part that this one has; the first of them writes it.
+        processes: those to be started for it; None trains as one of those of ``resolved.compute``.
+        save_every: seconds between two checkpoints.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -62,17 +63,17 @@ def pretrain(
     ref = ref_of("layer", inputs)
     if store.reuse(ref):
         return ref
-    if isinstance(processes, Launch):
+    if processes is not None:
         given = {"views": str(views), "below": [str(one) for one in below]}
         return processes.run(store, resolved, ref, "pretrain", given)
     with disk_errors_named(store.root):
         work = store.work(ref)
-        trainer, evaluation = _trainer(store, resolved, views, below, work, processes.world)
+        trainer, evaluation = _trainer(store, resolved, views, below, work)
         began = time.monotonic()  # after loading: the time is compared between recipes
         report = partial(step, resolved.title(len(below)))
-        curve = trainer.run(FileCheckpoint(work, seconds=processes.save_every), report, neighbours=neighbours)
+        curve = trainer.run(FileCheckpoint(work, seconds=save_every), report, neighbours=neighbours)
         seconds, evaluated = time.monotonic() - began, trainer.evaluate(*evaluation)
-    if not processes.world.first:
+    if not resolved.compute.world.first:
         return ref
     with store.draft("layer") as draft:
         save_file(trainer.model.state_dict(), draft.path / layout.Layer.WEIGHTS)
@@ -84,7 +85,7 @@ def pretrain(
 
 
 def _trainer(
-    store: Store, resolved: ResolvedStack, views: Ref, below: Sequence[Ref], work: Path, world: World
+    store: Store, resolved: ResolvedStack, views: Ref, below: Sequence[Ref], work: Path
 ) -> tuple[Trainer, tuple[Feed, Feed | None]]:
     """Return the trainer of the next layer, and clean and noisy rows for its evaluation."""
     folder, compute, depth = store.verified(views), resolved.compute, len(below)
@@ -95,7 +96,7 @@ def _trainer(
     files = [store.verified(ref) / layout.Layer.WEIGHTS for ref in below]
     layers = stack.load(resolved.specs, feeds["train"].shape, files, seed=resolved.recipe.seed, compute=compute)
     codes = {
-        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name), world=world)
+        name: stack.codes(layers[:depth], feeds[name], compute, spill=work / layout.array_file(name))
         for name in ("train", "held_out", "clean")
     }
     trainer = Trainer(
@@ -105,7 +106,6 @@ def _trainer(
         held_out=codes["held_out"],
         seed=resolved.recipe.seed + depth,
         compute=compute,
-        world=world,
     )
     # The fixed corrupted copy is of data, and only the lowest layer reads data; the others read codes.
     return trainer, (codes["clean"], feeds["noisy"] if depth == 0 else None)

@@ -126,7 +126,7 @@ def _indexes(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> t
     """Build the index of the rows that the recipe wants to be found: one, or its shards, which an engine builds."""
     kind, count = recipe.index.kind.kind, recipe.index.shards
     options = hamming.resolve(recipe.index.kind).model_dump(mode="json")
-    given = {"rows": str(rows), "codes": [str(one) for one in codes]}
+    given: dict[str, Any] = {"rows": str(rows), "codes": [str(one) for one in codes]}
     given |= {"indexed": recipe.index.rows, "kind": kind, "options": options}
     if count == 1:
         return (_index(store, given, Shard(0, 1)),)

@@ -24,7 +24,7 @@ from aepipe.errors import AepipeError, StoreError, TrainingError
 from aepipe.learn.world import device_of, joined
 from aepipe.log import Progress
 from aepipe.pipeline.finetune import finetune
-from aepipe.pipeline.launch import Launch, Part
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.pretrain import pretrain
 from aepipe.pipeline.resolve import ResolvedStack, resolve_stack
 from aepipe.store.artifacts import Ref, Store
@@ -80,31 +80,31 @@ def train(order: Mapping[str, Any], store: Store, folder: Path) -> Ref:
     Raises:
         StoreError: this machine would make something else, since it has another version or another device.
     """
-    launch = Launch(**order["launch"])
+    launch, ref = Launch(**order["launch"]), Ref.parse(order["ref"])
     stack = resolve_stack(recipes.parse(order["recipe"], Path(order["file"])))
-    stack = replace(stack, compute=replace(stack.compute, device=device_of(stack.compute.device)))
+    device = device_of(stack.compute.device)
     meet = None if launch.meet else folder / f"meet-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    with joined(stack.compute.device, limit=launch.limit, meet=meet) as world:
-        # The first says whether it is there, as others may see that late.
-        made = ref = Ref.parse(order["ref"])
+    with joined(device, limit=launch.limit, meet=meet) as world:
         sys.stderr.write(f"process {world.rank + 1} of {world.size}, pid {os.getpid()}\n")
-        if not world.tell(store.has(ref)):
-            made = STAGES[order["stage"]](store, stack, order["given"], Part(world, launch.save_every))
+        if world.tell(store.has(ref)):  # as the first sees it: others may see it late
+            return ref
+        stack = replace(stack, compute=replace(stack.compute, device=device, world=world))
+        made = STAGES[order["stage"]](store, stack, order["given"], launch.save_every)
     if made != ref:
         raise StoreError(f"{made.short} was made in place of {order['ref']}: machines need one version of aepipe")
     return made
 
 
-def _pretrain(store: Store, stack: ResolvedStack, given: Mapping[str, Any], part: Part) -> Ref:
+def _pretrain(store: Store, stack: ResolvedStack, given: Mapping[str, Any], save_every: float) -> Ref:
     below = [Ref.parse(one) for one in given["below"]]
-    return pretrain(store, stack, Ref.parse(given["views"]), below, processes=part)
+    return pretrain(store, stack, Ref.parse(given["views"]), below, save_every=save_every)
 
 
-def _finetune(store: Store, stack: ResolvedStack, given: Mapping[str, Any], part: Part) -> Ref:
+def _finetune(store: Store, stack: ResolvedStack, given: Mapping[str, Any], save_every: float) -> Ref:
     layers = [Ref.parse(one) for one in given["layers"]]
     after = Ref.parse(given["after"]) if given["after"] else None
     views, warm = Ref.parse(given["views"]), given["warm"]
-    return finetune(store, stack, views, layers, after=after, warm=warm, processes=part)
+    return finetune(store, stack, views, layers, after=after, warm=warm, save_every=save_every)
 
 
 STAGES = {"pretrain": _pretrain, "finetune": _finetune}

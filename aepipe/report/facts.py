@@ -155,7 +155,7 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 def answers_words(store: Store, card: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the kind of words that a release answers, and their source; None where it answers none.
+    """Return the kind of words that a release answers, and their source; None for no words.
 
     Raises:
         CorruptError: their files are damaged.

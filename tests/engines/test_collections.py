@@ -79,7 +79,7 @@ class Jobs:
 
     def _work(self, number: int) -> None:
         while not self.ended.is_set():
-            for stage in ("ingest", "encoding"):
+            for stage in ("ingest", "encode"):
                 if (plan := self.engine.plan(stage)) is not None:
                     self.parts += [one.part for one in self.engine.work(stage, plan, (number, self.count))]
             time.sleep(0.02)

@@ -21,7 +21,7 @@ from aepipe import recipe
 from aepipe.errors import FullError, ItemError, RecipeError, TrainingError
 from aepipe.pipeline import launch
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.launch import ALONE, Launch
+from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.pretrain import pretrain
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.pipeline.views import views
@@ -50,13 +50,23 @@ def outputs(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("1", ALONE), ("2", Launch(2)), ("3@10.0.0.1:29500", Launch(3, "10.0.0.1:29500"))]
+    ("text", "expected"), [("1", None), ("2", Launch(2)), ("3@10.0.0.1:29500", Launch(3, "10.0.0.1:29500"))]
 )
 def test_processes_are_read(text: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Launch.of(text) == expected
     monkeypatch.setenv(launch.VARIABLE, text)
     assert Launch.of() == expected
-    assert Launch.of("1") == ALONE
+    assert Launch.of("1") is None
+
+
+def test_what_is_asked_for_holds_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(launch.VARIABLE, raising=False)
+    with launch.asked("2"):
+        assert Launch.of() == Launch(2)
+        with launch.asked("3"), launch.asked(None):
+            assert Launch.of() == Launch(3)
+        assert Launch.of() == Launch(2)
+    assert Launch.of() is None
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "2@", "2@10.0.0.1", "2@:29500", "2@host:port"])
@@ -69,7 +79,6 @@ def test_more_processes_than_slices_are_refused_before_anything_starts() -> None
     with pytest.raises(RecipeError, match=r"compute\.shards: 2, and 3 processes .* --set compute\.shards=3"):
         Launch(3).check(2)
     Launch(2).check(2)
-    ALONE.check(1)
 
 
 def test_the_loop_has_an_interface() -> None:

@@ -76,6 +76,7 @@ def test_hits_of_both_lists_have_all_figures(opened: Collection) -> None:
 def test_words_that_no_vocabulary_has_are_found(opened: Collection) -> None:
     (found,) = opened.query(RARE, k=5, hybrid=True)
     assert [hit.row.key for hit in found.hits] == ["bread/3.txt"]
+    assert found.strange is None
     with pytest.raises(ItemError, match="none of its words"):
         opened.query(RARE, k=5)
 

@@ -100,7 +100,7 @@ def test_a_wide_band_of_words_does_not_lead_astray() -> None:
 
 def test_a_copy_that_lost_its_details_is_as_sure_as_one_with_them() -> None:
     light = np.add.outer(np.arange(64), 2 * np.arange(64)).astype(np.float32) / np.float32(189)
-    known = (small(*(drawn(seed) for seed in range(6))) + 3 * light) / 4
+    known = ((small(*(drawn(seed) for seed in range(6))) + 3 * light) / 4).astype(np.float32)
     blurred = alignment.softened(known, 9)
     slopes = alignment.slopes(known) != alignment.slopes(blurred)
     assert slopes.shape == (6, 112)

@@ -145,18 +145,16 @@ class Standardize(nn.BatchNorm1d):
         """Standardise float[B, H]; a single row has no variance, so it takes the running averages."""
         # In float32, as statistics of bfloat16 are too coarse.
         x = x.float()
-        if self.training and (moments := self._moments(x)) is not None:
-            mean, variance = moments
+        if self.training and shards.is_cut():
+            mean, variance = self._moments(x)
             return (x - mean) * torch.rsqrt(variance + self.eps)
         training = self.training and len(x) > 1
         return F.batch_norm(x, self.running_mean, self.running_var, None, None, training, self.momentum or 0.1)
 
-    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return mean and variance over the slices of a batch, [H] each, and note them; None if it is not cut."""
-        slices = shards.of_slices(torch.stack([x.mean(0), x.var(0, correction=0)]))
-        if slices is None:
-            return None
-        (mean_SH, variance_SH), share_S1 = slices[0].unbind(1), slices[1][:, None]
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance over all slices of a batch, [H] each, and note them."""
+        found, share_S = shards.of_slices(torch.stack([x.mean(0), x.var(0, correction=0)]))
+        (mean_SH, variance_SH), share_S1 = found.unbind(1), share_S[:, None]
         mean = (share_S1 * mean_SH).sum(0)
         variance = (share_S1 * (variance_SH + (mean_SH - mean).square())).sum(0)
         if shards.leads():

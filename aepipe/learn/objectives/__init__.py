@@ -33,7 +33,6 @@ from aepipe.learn.corruption import Corruption
 from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.posterior import Encoding
-from aepipe.learn.world import ALONE, World
 
 
 class Options(recipe.Options):
@@ -110,18 +109,15 @@ class Phase:
 class Descent(ABC, Generic[OptionsT]):
     """An objective with one phase: gradient descent on the sum of its terms, for all parameters.
 
+    A term about pairs of rows, or about statistics of the batch, sees the rows of all its slices by
+    :func:`aepipe.learn.shards.together`.
+
     Args:
         model: the autoencoder to train.
         options: from the file of the objective.
         compute: the device.
         seed: for the weights of its own networks.
-
-    Attributes:
-        world: the processes that train together. A term about pairs of rows or statistics of the batch sees the rows
-            of all of them by :func:`aepipe.learn.shards.together`.
     """
-
-    world: World = ALONE
 
     def __init__(self, model: Autoencoder, options: OptionsT, compute: Compute, *, seed: int = 0) -> None:
         self.model = model

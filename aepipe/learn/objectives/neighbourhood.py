@@ -132,7 +132,7 @@ class Objective(Descent[Options]):
         )
         self._first_NK = self.graph.near_NK
         steps = [scale.steps or self.graph.longest(features_NF, scale.resemblance) for scale in options.scales]
-        self.steps: list[int] = self.world.tell(steps)  # names of terms, so the same everywhere
+        self.steps: list[int] = self.compute.world.tell(steps)  # names of terms, so the same everywhere
         self._pass: int | None = None
         self._ends: list[Tensor] = []
         if options.refresh and len(self._found.near):

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from aepipe.errors import QueryError, ServiceError
-from aepipe.sources.remote import PATIENCE, is_silent
+from aepipe.sources.remote import is_silent
+from aepipe.store.addresses import PATIENCE
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _HOST = re.compile(r"(?:[^\s:@\[\]]*|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?")
