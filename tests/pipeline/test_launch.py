@@ -73,7 +73,8 @@ def test_the_tasks_of_a_run_share_out_as_asked(tmp_path: Path) -> None:
     job = pytest.importorskip("flows.job")
     planned(tmp_path)
     (tmp_path / "shared.toml").write_text(
-        'name = "shared"\n[source]\nkind = "vectors"\npath = "vectors.npy"\n[[layers]]\nnet = { kind = "dense", width = 4 }\n'
+        'name = "shared"\n[source]\nkind = "vectors"\npath = "vectors.npy"\n'
+        '[[layers]]\nnet = { kind = "dense", width = 4 }\n'
         "[code]\nbits = 8\n[compute]\nshards = 2\n",
         encoding="utf-8",
     )
