@@ -237,7 +237,7 @@ def refresh(
         return UpdateResult(Collection(store, release), False, ("the source has not changed",))
     lifecycle.check_free(store, release.name, wait=wait)
     with engines.using(engine, over=True), load_flow("local_server").session(store, server):
-        outcome = load_flow("refresh").refresh(name=name, shelf=str(store.root), wait=wait)
+        outcome = load_flow("refresh").refresh(name=name, shelf=store.address, wait=wait)
     return _updated(store, outcome, (outcome["why"],))
 
 

@@ -23,7 +23,7 @@ from aepipe.index import hamming
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in
-from aepipe.store.rows import RowsWriter
+from aepipe.store.rows_writer import RowsWriter
 from aepipe.store.segments import Items
 from tests.support.encoders import write_encoder
 

@@ -57,6 +57,20 @@ def _times(arm: str, names: tuple[str, ...] = ("median", "mean", "p99")) -> str:
     return ", ".join(f"{{{arm}[{name}]:.3f}}" for name in names)
 
 
+EDITS = (
+    "resize",
+    "encode",
+    "crop",
+    "turn",
+    "mirror",
+    "caption",
+    "brighter",
+    "contrast",
+    "colours",
+    "blur",
+    "noise",
+    "frame",
+)
 COLLECTIONS = ("photos", "vectors", "posts", "letter", "adult")
 WIDTHS = ("search-32", "search-64", "search-128", "search-256")
 FAISS = "FAISS flat, rows"
@@ -182,8 +196,32 @@ TABLES: Mapping[str, Table] = {
             "time": "{seconds:.1f} s",
         },
     ),
+    "copies": Table(
+        ("copies",),
+        "overall",
+        {
+            "system": "{system}",
+            **{name: f"{{{name}:.3f}}" for name in EDITS},
+            "overall": "**{overall:.3f}** ± {overall_sd:.3f}",
+        },
+    ),
+    "comparisons": Table(
+        ("comparisons",),
+        "ratio",
+        {
+            "recipe": "{recipe}",
+            "verb": "`{verb}`",
+            "trainings": "{trainings}",
+            "command, s": "{command_s:.1f}",
+            "trainings, s": "{training_s:.1f}",
+            "start, s": "{start_s:.1f}",
+            "ratio": "{ratio:.2f}",
+            "without the start": "{ratio_without_start:.2f}",
+            "processor, s": "{cpu_s:.1f}",
+        },
+    ),
     "rows": Table(
-        tuple(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")),
+        (*(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")), "rows-letter-whole"),
         "count",
         {
             "collection": "{collection}",
@@ -301,6 +339,20 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     # search.md
+    "shards": Table(
+        ("shards",),
+        "ratio",
+        {
+            "kind": "`{kind}`",
+            "rows": "{rows:,}",
+            "shards": "{shards}",
+            "one index, ms": "{one[median]:.3f}",
+            "in turn, ms": "{in turn[median]:.3f}",
+            "in threads, ms": "{in threads[median]:.3f}",
+            "the slowest alone, ms": "{slowest[median]:.3f}",
+            "in turn / one": "{ratio:.2f}",
+        },
+    ),
     "query": Table(
         ("query",),
         "process",

@@ -95,7 +95,7 @@ def order(
     if source is not None and "://" not in os.fspath(source):
         source = Path(source).expanduser().absolute()
     path = None if source is None else os.fspath(source)
-    found = {"recipe": str(recipe.absolute()), "source": path, "shelf": str(store.root), "name": name, "device": device}
+    found = {"recipe": str(recipe.absolute()), "source": path, "shelf": store.address, "name": name, "device": device}
     return found | ({"changes": dict(changes)} if changes else {})
 
 

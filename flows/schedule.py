@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from aepipe.errors import AepipeError
+from aepipe.sources.remote import PATIENCE, is_silent
 from flows.nightly import nightly
 
 FIELDS = "five fields of minute, hour, day, month, weekday"
@@ -93,6 +94,8 @@ def check_server() -> str:
     url: str | None = PREFECT_API_URL.value()
     if url is None:
         raise AepipeError(f"a schedule needs a Prefect server that stays: {START_ONE}")
+    if is_silent(f"{url.rstrip('/')}/health"):  # the client would ask again for minutes
+        raise AepipeError(f"{url}: no Prefect server answers there (nothing within {PATIENCE:g} s); {START_ONE}")
     with get_client(sync_client=True) as client:
         error = client.api_healthcheck()
     if error is not None:

@@ -51,7 +51,7 @@ def main() -> None:
     store.create()
     given = os.environ.get("PREFECT_API_URL")
     url = given or f"http://127.0.0.1:{port}/api"
-    prepare({"PREFECT_HOME": str(store.root / layout.Root.PREFECT), "AEPIPE_HOME": str(store.root)}, api=url)
+    prepare({"PREFECT_HOME": str(store.root / layout.Root.PREFECT), "AEPIPE_HOME": store.address}, api=url)
     try:
         with ExitStack() as running:
             running.enter_context(alone(store.root / layout.Root.PREFECT))
@@ -61,7 +61,7 @@ def main() -> None:
             _wait(url)
             _deploy()
             running.enter_context(service(chosen.serve, store))
-            _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.root}; Ctrl-C ends it")
+            _print_line(f"{url.removesuffix('/api')} shows what runs; the store is {store.address}; Ctrl-C ends it")
             _work()
     except KeyboardInterrupt:
         _print_line("stopped; queries go on, answered by the releases in service")
@@ -142,7 +142,7 @@ def service(port: int, store: Store) -> Iterator[None]:
         yield
         return
     check_port(port, "--serve")
-    words = [sys.executable, "-m", "aepipe", "serve", "--port", str(port), "--home", str(store.root)]
+    words = [sys.executable, "-m", "aepipe", "serve", "--port", str(port), "--home", store.address]
     started = subprocess.Popen(words, cwd=ROOT, start_new_session=True)
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 
 from aepipe.store.artifacts import Store
+from aepipe.store.backends.bucket import Bucket
 from tests.support.exporter import read_operators_once
+
+if TYPE_CHECKING:
+    from tests.support.objects import ObjectServer
 
 ROOT = Path(__file__).parents[1]
 ONCE = ("prefect", "forge", "fashion", "cluster")
@@ -66,6 +72,36 @@ def _exporter() -> None:
 def store(tmp_path: Path) -> Store:
     """An empty shelf."""
     return Store(tmp_path / "shelf")
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """Object storage on 127.0.0.1; the test is skipped where moto or the driver is absent."""
+    for package in ("s3fs", "moto.server"):
+        pytest.importorskip(package, reason="needs moto[server] and s3fs")
+    from tests.support.objects import ObjectServer
+
+    server = ObjectServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(object_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a store in an empty bucket, for this test and what it starts; copies go into its folder."""
+    from tests.support import objects
+
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", objects.KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", objects.SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AEPIPE_CACHE", str(tmp_path / "cache"))
+    name = f"bucket-{secrets.token_hex(6)}"
+    Bucket(f"s3://{name}")._system.call_s3("create_bucket", Bucket=name)
+    object_server.asked.clear()
+    return f"s3://{name}/store"
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ def test_it_is_frozen() -> None:
             "night.toml: layers.0.fit.epoch: unknown key; allowed: epochs, batch, lr, schedule, warmup,",
         ),
         ({"layers": [{}]}, "night.toml: layers.0.net: missing"),
+        ({"layers": "dense"}, "night.toml: layers: input should be a list, as in ['dense'], not 'dense'"),
         ({"source": 3}, "night.toml: source: input should be a table, not 3"),
         ({"source": {"path": "x"}}, "night.toml: source.kind: input should be a valid string, not None"),
         ({"name": "Über"}, "night.toml: name: it has other letters than lower-case ones and digits of any script"),

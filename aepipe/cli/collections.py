@@ -35,7 +35,7 @@ def list(where: Where, shape: Shape) -> None:
     stores = [where.store()] if where.folder is not None else places.looked_at()
     found = [one for store in stores for one in collections.listed(store)]
     if not found and form == "table":
-        say(f"no collection in {' or '.join(str(store.root) for store in stores)}; `aepipe run FOLDER` makes one")
+        say(f"no collection in {' or '.join(store.address for store in stores)}; `aepipe run FOLDER` makes one")
         return
     head = (*HEAD, "store") if len(stores) > 1 else HEAD
     lines = [(*_cells(one), one.store)[: len(head)] for one in found]
@@ -91,7 +91,7 @@ def drop(
     if not yes and not _agreed(f"{name}: remove {what}?"):
         return
     done = collections.drop(store, name, wait=limit)
-    say(f"{name}: removed, {size(done.freed)} freed in {store.root}")
+    say(f"{name}: removed, {size(done.freed)} freed in {store.address}")
 
 
 def _store_of(name: str, where: Where) -> Store:
@@ -106,7 +106,7 @@ def _store_of(name: str, where: Where) -> Store:
 def _what(found: collections.Dropped, store: Store) -> str:
     rows = row_count(found.rows) if found.rows is not None else "no rows in service"
     count = len(found.releases)
-    return f"{rows}, {count:,} release{'s' * (count != 1)}, {size(found.freed)} in {store.root}"
+    return f"{rows}, {count:,} release{'s' * (count != 1)}, {size(found.freed)} in {store.address}"
 
 
 def _agreed(question: str) -> bool:

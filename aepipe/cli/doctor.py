@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -84,7 +85,10 @@ def examine(store: Store, environment: Mapping[str, str]) -> Iterator[Finding]:
         environment: of the process; ``PREFECT_API_URL`` is read.
     """
     yield from packages()
-    yield from store_lines(store)
+    lines = list(store_lines(store))
+    yield from lines
+    if any((one.what, one.level) == ("store", "bad") for one in lines):
+        return
     for name in registry.names(store):
         yield from collection(store, name)
     yield from log_lines(store)
@@ -109,18 +113,14 @@ def packages() -> Iterator[Finding]:
 
 
 def store_lines(store: Store) -> Iterator[Finding]:
-    """Check the folder: who can write and read it, free space, and what dead runs have left."""
-    root = store.root
-    if not root.is_dir():
+    """Check the place: who can write and read it, free space, and what dead runs have left."""
+    root, remote = store.root, store.address != str(store.root)
+    if not (remote or root.is_dir()):
         yield Finding("note", "store", f"{root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it")
         return
-    mode = stat.S_IMODE(root.stat().st_mode)
-    if not os.access(root, os.W_OK):
-        yield Finding("note", "store", f"{root}: cannot be written by this user; queries work, runs do not")
-    elif mode & 0o077:
-        yield Finding("note", "store", f"{root}: others on this machine can read it; chmod 700 {root}")
-    else:
-        yield Finding("ok", "store", f"{root}: private, and can be written")
+    yield _objects(store) if remote else _folder(root)
+    if not root.is_dir():
+        return
     free, size = shutil.disk_usage(root).free, _largest(store)
     room = f"{free / 1e9:.1f} GB are free"
     if free < ROOM * size:
@@ -133,12 +133,32 @@ def store_lines(store: Store) -> Iterator[Finding]:
         yield Finding("note", "drafts", f"{len(left)} unfinished folders; the next run removes those of dead processes")
 
 
+def _folder(root: Path) -> Finding:
+    """Check who can write and read a folder."""
+    mode = stat.S_IMODE(root.stat().st_mode)
+    if not os.access(root, os.W_OK):
+        return Finding("note", "store", f"{root}: cannot be written by this user; queries work, runs do not")
+    if mode & 0o077:
+        return Finding("note", "store", f"{root}: others on this machine can read it; chmod 700 {root}")
+    return Finding("ok", "store", f"{root}: private, and can be written")
+
+
+def _objects(store: Store) -> Finding:
+    """Check that object storage answers, can be written, and keeps the promises that a store needs."""
+    copies = f"copies for reading are in {store.root}"
+    try:
+        store.backend.probe()
+    except AepipeError as error:
+        return Finding("bad", "store", str(error))
+    return Finding("ok", "store", f"{store.address}: can be written, and keeps conditions; {copies}")
+
+
 def collection(store: Store, name: str) -> Iterator[Finding]:
     """Check the release in service under a name."""
     what = f"collection {name}"
     try:
         release = Release.open(store, name)
-        release.folders("rows")
+        store.check_lengths(release.part("rows"))
         release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
     except AepipeError as error:
         yield Finding("bad", what, f"{error}; or `aepipe rollback --name {name}`")
@@ -156,9 +176,9 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
     read = reading.facts_of(store, name, release.part("rows"))
     # A list of files that were passed over, and of nothing else, is no trouble.
     calm = layout.Root.quarantine(name) if read.get("passed_over") and not read.get("unreadable") else ""
-    for file in sorted(store.root.glob(f"quarantine-{name}*.parquet")):
-        if file.name != calm:
-            yield Finding("note", what, f"{file}: what could not be read last time, and why")
+    for file in store.backend.names("", f"quarantine-{name}*.parquet"):
+        if file != calm:
+            yield Finding("note", what, f"{store.place(file)}: what could not be read last time, and why")
     try:
         with registry.lock(store, name):
             pass
@@ -170,7 +190,7 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
 
 def log_lines(store: Store) -> Iterator[Finding]:
     """Look for releases in service that the log or the store has lost."""
-    file = store.root / layout.Root.LOG
+    file = store.place(layout.Root.LOG)
     for name in registry.unlogged(store):
         if registry.accepted(store, name):
             yield Finding("note", f"collection {name}", f"{file}: its first lines were lost once")
@@ -179,10 +199,11 @@ def log_lines(store: Store) -> Iterator[Finding]:
         remedy = f"bring back a copy, or `aepipe promote RELEASE --name {name}` writes a new line"
         yield Finding("bad", f"collection {name}", f"{said}; {remedy}")
     lost = {event.name for event in registry.history(store)} - set(registry.names(store))
-    if not file.exists():
+    if not store.backend.lines(layout.Root.LOG):
         lost |= {name for ref in store.refs("release") if (name := _name_of(store, ref))} - set(registry.names(store))
     for name in sorted(lost):
-        said = f"{store.root / layout.Root.SERVICE / name}: is missing, and the collection was in service"
+        file = store.place(f"{layout.Root.SERVICE}/{name}")
+        said = f"{file}: is missing, and the collection was in service"
         yield Finding("bad", f"collection {name}", f"{said}; `aepipe promote RELEASE` writes it")
 
 

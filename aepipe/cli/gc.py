@@ -40,4 +40,5 @@ def gc(
     if rows:
         say(table(("kind", "folders"), rows))
     said = "would be freed" if dry_run else "freed"
-    say(f"{size(found.freed)} {said}; {len(found.kept):,} release{'s' * (len(found.kept) != 1)} kept in {store.root}")
+    kept = f"{len(found.kept):,} release{'s' * (len(found.kept) != 1)} kept in {store.address}"
+    say(f"{size(found.freed)} {said}; {kept}")

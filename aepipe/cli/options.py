@@ -45,7 +45,7 @@ Home = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="The store; else $AEPIPE_HOME, else the nearest .aepipe upwards, else the user's.",
+        help="The store, a folder or s3://BUCKET/FOLDER; else $AEPIPE_HOME, else the nearest .aepipe, else the user's.",
         metavar="DIR",
     ),
 ]
@@ -142,10 +142,10 @@ class Place:
         return found
 
     def meant(self, release: str | None) -> tuple[Place, str | None]:
-        """Return where a release is, and its digest; a collection in its place means the one in service there.
+        """Return the place of a release, and its digest; None for the one in service.
 
         Args:
-            release: the first characters of a digest, or the name of a collection.
+            release: the first characters of a digest; or a collection, for its release in service.
         """
         if release is None or self.name is not None:
             return self, release
@@ -157,7 +157,7 @@ class Place:
         return (named, None) if registry.tidy_name(release) in known else (self, release)
 
     def open(self, release: str | None = None) -> Collection:
-        """Open the collection in service, or the release whose digest starts with a text; see :meth:`meant`.
+        """Open the collection in service, or a release; see :meth:`meant`.
 
         Raises:
             NotFoundError: there is none.
@@ -168,7 +168,7 @@ class Place:
         from aepipe import api
 
         place, release = self.meant(release)
-        return api.open(place.store().root, place.name, release=release)
+        return api.open(place.store().address, place.name, release=release)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def history(place: Place, shape: Shape) -> None:
         say_table(head, rows, form, values=values, left=(0, 1, 2, 3, 4, 7))
     else:
         under = f" under the name {place.name!r}" if place.name else ""
-        say(f"nothing was ever in service{under} in the store {store.root}")
+        say(f"nothing was ever in service{under} in the store {store.address}")
 
 
 def promote(release: Wanted, place: Place, why: Why = "by hand", wait: Wait = "0") -> None:
@@ -91,7 +91,7 @@ def verify(
     for line in found.damage:
         complain(line)
     sound = found.folders - len(found.damage)
-    say(f"{sound:,} of {found.folders:,} folders are sound, {found.n_bytes:,} bytes in {store.root}")
+    say(f"{sound:,} of {found.folders:,} folders are sound, {found.n_bytes:,} bytes in {store.address}")
     if found.damage:
         raise typer.Exit(UNABLE)
 

@@ -27,6 +27,7 @@ from aepipe.report.tables import text_table
 from aepipe.runs import NightlyRules, RunResult, UpdateResult, load_flow
 from aepipe.sources.given import is_written
 from aepipe.store import registry
+from aepipe.store.addresses import of_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Order:
     ] = False
     setting: Settings = None
     wait: Wait = "0"
+    engine: EngineText = None
     world: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +62,6 @@ class Order:
             metavar="N",
         ),
     ] = None
-    engine: EngineText = None
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Where a derived recipe is written; else ./NAME.toml.", metavar="FILE"),
@@ -218,7 +219,7 @@ def refresh(place: Place, api: Api = None, wait: Wait = "10m", engine: EngineTex
       aepipe refresh --name photos
     """
     with resumable(), showing():
-        done = library.refresh(place.store().root, place.name, server=api, wait=seconds(wait), engine=engine)
+        done = library.refresh(place.store().address, place.name, server=api, wait=seconds(wait), engine=engine)
     _say_result(done, f", {'; '.join(done.done)}")
 
 
@@ -332,7 +333,8 @@ def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
 def _options(place: Place, collection: Collection) -> list[str]:
     """Return the options by which another verb finds the collection that was run."""
     named = ["--name", collection.name] if len(registry.names(collection.store)) > 1 else []
-    return [*named, *(["--home", str(place.home)] if place.home else []), *(["--user"] if place.user else [])]
+    home = ["--home", of_objects(place.home) or str(place.home)] if place.home else []
+    return [*named, *home, *(["--user"] if place.user else [])]
 
 
 def _asked(error: UnclearError) -> str:

@@ -139,7 +139,7 @@ def _check_names(store: Store, settings: Settings) -> None:
     wrong: list[QueryError] = []
     for name in settings.names or known:
         try:
-            manifest_in_shards(store, name, None, settings.count)
+            manifest_in_shards(store, registry.resolve(store, name)[1], settings.count)
         except QueryError as error:
             wrong.append(error)
     if wrong and (settings.names or len(wrong) == len(known)):

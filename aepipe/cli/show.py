@@ -106,7 +106,8 @@ def show(
 def _refused(store: Store, name: str | None) -> dict[str, str]:
     """Return the lists of what runs and additions did not read, also of those that failed, by collection."""
     before, after = layout.Root.quarantine("*").split("*")
-    files = {file.name.removeprefix(before).removesuffix(after): str(file) for file in store.root.glob(f"{before}*")}
+    known = store.backend.names("", f"{before}*")
+    files = {file.removeprefix(before).removesuffix(after): str(store.backend.file(file)) for file in known}
     return {one: file for one, file in sorted(files.items()) if name in (None, one, one.removesuffix("-added"))}
 
 

@@ -16,6 +16,7 @@ from aepipe.errors import QueryError
 from aepipe.release.filter import rows_named
 from aepipe.release.lifecycle import row_count
 from aepipe.sources.passed_over import in_words
+from aepipe.store import layout
 
 STDIN = "-"
 SHOWN = 5
@@ -60,7 +61,7 @@ def add(
     for bad in done.bad[:SHOWN]:
         complain(f"{bad.key}: {bad.reason}")
     if len(done.bad) > SHOWN:
-        listed = collection.store.root / f"quarantine-{collection.name}-added.parquet"
+        listed = collection.store.root / layout.Root.quarantine(f"{collection.name}-added")
         complain(f"{len(done.bad):,} items are unreadable: {listed}")
     for fact in done.passed_over:
         complain(f"passed over: {in_words(fact)}")

@@ -77,6 +77,7 @@ class Wire:
             as ``aepipe serve`` prints it.
         token: of a reader or a writer.
         seconds: how long an answer is waited for; else 30.
+        reach: how long a connection may take to be made; else as long.
 
     Attributes:
         address: without the token.
@@ -85,7 +86,9 @@ class Wire:
         QueryError: it is none of these.
     """
 
-    def __init__(self, address: str, token: str | None = None, seconds: float | None = None) -> None:
+    def __init__(
+        self, address: str, token: str | None = None, seconds: float | None = None, reach: float | None = None
+    ) -> None:
         parts = _parsed(address)
         self.address = address.partition("#")[0].rstrip("/")
         self._parts = parts
@@ -95,6 +98,7 @@ class Wire:
         if not token.isascii() or not token.isprintable():
             raise QueryError("the token holds letters that no token has; give the one of the service in $AEPIPE_TOKEN")
         self._seconds = SECONDS if seconds is None else seconds
+        self._reach = self._seconds if reach is None else reach
         self._lock = threading.Lock()
         self._connection: HTTPConnection | None = None
         self._given_up = False
@@ -253,7 +257,10 @@ class Wire:
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[HTTPResponse, bytes]:
         if self._connection is None:
-            self._connection = _connection(self._parts, self._seconds)
+            self._connection = _connection(self._parts, self._reach)
+            self._connection.connect()
+            self._connection.timeout = self._seconds
+            self._connection.sock.settimeout(self._seconds)
         self._connection.request(method, target, body, headers)
         answer = self._connection.getresponse()
         return answer, answer.read()

@@ -250,8 +250,22 @@ def _computed(graph: Any, names: list[str], given: NDArray[np.generic], file: st
     return found
 
 
-def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
+CUDA = "CUDAExecutionProvider"
+
+
+def has_cuda() -> bool:
+    """Whether the installed onnxruntime can use a graphics card of NVIDIA's."""
+    import onnxruntime
+
+    return CUDA in onnxruntime.get_available_providers()
+
+
+def session(graph: bytes, *, cuda: bool = False) -> Any:  # noqa: ANN401  onnxruntime has no types
     """Open a graph on one thread.
+
+    Args:
+        graph: ONNX.
+        cuda: on a graphics card, where onnxruntime can use one.
 
     Raises:
         RuntimeError: it cannot be read.
@@ -265,7 +279,8 @@ def session(graph: bytes) -> Any:  # noqa: ANN401  onnxruntime has no types
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, too
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        providers = [*([CUDA] if cuda and has_cuda() else []), "CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # the library's own errors have no base in common
         raise RuntimeError(str(error)) from None
 

@@ -9,11 +9,12 @@ nearest    how far the nearest row is: by embedding, else by code
 outside    distance to the nearest of some rows, in the space of the principal components and what they leave out
 sparse     the same, for the length of the item: thin strokes among filled shapes
 dense      the same, for its distance from the mean of all rows
+strong     how far its own cells lie apart: noise, and black on white
 faint      how short its embedding is
 unknown    the share of its words that the collection does not know
 ========== =========================================================================================
 
-Rows of words have ``faint`` and ``unknown``, since most of their cells are 0; all others the first four.
+Rows of words have ``faint`` and ``unknown``, since most of their cells are 0; all others the first five.
 
 Legend: N rows, Q questions, D features, H width of the embedding, C components, F figures.
 """
@@ -78,19 +79,21 @@ class Space:
         return np.column_stack([found, np.sqrt(np.maximum(left, 0))])
 
     def figures(self, items: NDArray[np.generic]) -> dict[str, Floats]:
-        """Return ``outside``, ``sparse`` and ``dense`` of rows, float64[Q] each."""
+        """Return ``outside``, ``sparse``, ``dense`` and ``strong`` of rows, float64[Q] each."""
         at = self.project(items).astype(np.float64)
         seen = self.seen.astype(np.float64)
         square = np.square(at[:, :-1]).sum(axis=1)
         apart = square[:, None] - 2 * at[:, :-1] @ seen[:, :-1].T + np.square(seen[:, :-1]).sum(axis=1)
         inside = np.maximum(apart.min(axis=1), 0)
         whole = square + np.square(at[:, -1])
-        length = np.square(flat(items).astype(np.float64)).sum(axis=1)
+        cells = flat(items).astype(np.float64)
+        length = np.square(cells).sum(axis=1)
         outside = _log(np.sqrt(inside + np.square(at[:, -1])))
         return {
             "outside": outside,
             "sparse": outside - _log(np.sqrt(length)),
             "dense": _log(np.sqrt(inside)) - _log(np.sqrt(whole)),
+            "strong": cells.std(axis=1),
         }
 
 

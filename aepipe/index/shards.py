@@ -1,7 +1,5 @@
 """Shards: an index in several parts, each with its share of the rows.
 
-All are asked, and their answers merged.
-
 A row lies in the shard that its id says: ``id % S``. So every shard holds the same mixture of rows, a question costs
 all of them the same, and where a row lies is known without asking. Each part is an index of its own, of any kind, with
 its own added and removed rows. The first k of S ordered answers are the first k of all rows, ties by id included, so
@@ -38,7 +36,6 @@ Ids = NDArray[np.int64]
 Part: TypeAlias = RowIndex | DeltaIndex
 Result = TypeVar("Result")
 
-MOST_SHARDS = 4096
 WORTH_THREADS = 1e6
 """Expected nanoseconds of a search in one shard, from which on all are searched at the same time."""
 

@@ -22,7 +22,7 @@ from aepipe.index.cost_model import NEAREST, TYPICAL, Reach, cheapest, measured,
 from aepipe.index.hash_tables import COPIED
 from aepipe.index.kinds import ivf
 from aepipe.index.scan import Scan
-from aepipe.index.shards import MOST_SHARDS
+from aepipe.recipe import MOST_SHARDS
 
 TRIED, ROUNDS = 1_000_000, 9
 """Codes and repetitions with which a scan is timed."""

@@ -22,7 +22,7 @@ from aepipe.learn import impute_parquet
 from aepipe.learn.impute import STEPS, free_name
 from aepipe.learn.impute_column import Report, learned, read_texts
 from aepipe.sources import notation
-from aepipe.sources.files import pointer_in
+from aepipe.sources.files import check_file, pointer_in
 from aepipe.sources.formats.written import Added, Written
 from aepipe.store.io import check_target, replacing
 
@@ -185,9 +185,10 @@ def _kind_of(source: Path) -> str:
     """Return whether a file is a ``text`` or a ``table``, by its bytes, else by its name.
 
     Raises:
-        SourceError: there is none, or it is of another kind.
+        SourceError: there is none, or it is of another kind, or a pipe, which would be waited for.
     """
     try:
+        check_file(source)
         with source.open("rb") as stream:
             head = stream.read(64)
     except OSError as error:

@@ -22,7 +22,8 @@ from aepipe.release.origin import recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
-from aepipe.store.rows import Rows, RowsWriter
+from aepipe.store.rows import Rows
+from aepipe.store.rows_writer import RowsWriter
 from aepipe.store.segments import CodeSegments
 
 VERSION = 1

@@ -32,8 +32,8 @@ Figures = dict[str, NDArray[np.float64]]
 
 AXES, SEEN = 64, 4096
 """Principal components of the space that strangers are told by, and rows in it, at most."""
-LATER_QUERIES, LATER_FACTOR = 300, 10
-"""Queries whose later hits are looked at, and how many times more hits by code are ordered at most."""
+LATER_QUERIES = 150
+"""Queries whose later hits are looked at."""
 MOST_WORDS, SPANS = 8, 400
 """Words of a question at most, and questions with words that are asked at most."""
 
@@ -95,7 +95,7 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
             strangers[plain] = limit
     if len(database) >= LATER_RANKS.stop:
         some = evaluation.first_queries(queries, LATER_QUERIES)
-        later = ask(database, some, factor and min(factor, LATER_FACTOR), LATER_RANKS)
+        later = ask(database, some, factor, LATER_RANKS)
         curves[LATER] = curve_of(later, scores.calibration.probability)
     return Worth(curves, strangers, space)
 

@@ -100,8 +100,8 @@ def encode_all(
     refs = [ref_of("segment", _of_part(model, part, one.runs(), embedding)) for part, one in pairs]
     missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
     threads = max(1, engine.cpus // max(1, len(missing))) if isinstance(engine, Local) else 1
-    given = {"store": str(store.root), "model": str(model), "embedding": embedding, "threads": threads}
-    work = Work("encoding", encode_part, given)
+    given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
+    work = Work("encode", encode_part, given)
     done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)
     for one in engine.map(work, missing, Needs(cpus=threads)):
         done += one.rows
@@ -139,7 +139,7 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
 
 @lru_cache(2)
 def _opened(store: str, model: Ref, rows: Ref) -> tuple[Store, Encoder, Rows]:
-    place = Store(Path(store))
+    place = Store(store)
     return place, Encoder.open(place.verified(model)), Rows(place.path(rows))
 
 

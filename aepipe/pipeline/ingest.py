@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from aepipe.pipeline.parts.collection import Life, ingest_parts
 from aepipe.pipeline.parts.listing import in_parts
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
-from aepipe.sources.item import Source
+from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import reading
 from aepipe.store.artifacts import Ref, Store, digest_of
@@ -89,6 +89,18 @@ def ingest(
     # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
     before.given = given or {}
+    return _ingest(store, source, before, previous, items, total)
+
+
+def _ingest(
+    store: Store,
+    source: Source,
+    before: PreviousRows,
+    previous: Ref | None,
+    items: Iterator[Item] | None,
+    total: int | None,
+) -> Ref:
+    """Read a source into one table; ``items`` are those of the source where they were begun already."""
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         done = 0
         for done, outcome in enumerate(read_all(source, before.find, items=items), 1):

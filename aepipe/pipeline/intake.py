@@ -22,7 +22,8 @@ from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
 from aepipe.store.column_names import renamed
-from aepipe.store.rows import Rejected, Row, Rows, RowsWriter, write_quarantine
+from aepipe.store.rows import Rejected, Row, Rows, write_quarantine
+from aepipe.store.rows_writer import RowsWriter
 
 REASONS = 3
 """Reasons for unreadable items that an error names."""
@@ -205,11 +206,12 @@ def check_splits(source: Source, splits: Mapping[str, int]) -> None:
 
 def quarantine_file(store: Store, name: str, rejected: list[Rejected], passed_over: PassedOver | None = None) -> Path:
     """Write the list of what was not read where a failed run leaves it; remove an empty one."""
-    path = store.root / layout.Root.quarantine(name)
+    path = store.backend.file(layout.Root.quarantine(name))
     if rejected or (passed_over and passed_over.counts):
         write_quarantine(path, rejected, passed_over.listed() if passed_over else ())
     else:
         path.unlink(missing_ok=True)
+    store.backend.keep(layout.Root.quarantine(name))
     return path
 
 

@@ -142,7 +142,7 @@ class Launch:
             host: machines meet here.
         """
         with tempfile.TemporaryDirectory() as folder, (order.parent / LOG).open("a", encoding="utf-8") as log:
-            command = [*self._torchrun(run, shards, host=host), "-m", WORKER, str(order), str(store.root), folder]
+            command = [*self._torchrun(run, shards, host=host), "-m", WORKER, str(order), store.address, folder]
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment(), start_new_session=True
             )

@@ -8,12 +8,16 @@ and releases of the same codes share the index.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe import engines
+from aepipe.engines import Done, Needs, Part, Work
 from aepipe.index import hamming
 from aepipe.index.shards import Shard
 from aepipe.log import step
@@ -24,8 +28,6 @@ from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aepipe.recipe import Recipe
 
 VERSION = 1
@@ -68,8 +70,7 @@ def publish(store: Store, recipe: Recipe, root: Path, *, recipe_file: str = "", 
     """
     rows, codes = parts["rows"], parts["codes"]
     held = write_items(store, rows, root)
-    count = recipe.index.shards
-    indexed = tuple(_index(store, recipe, rows, codes, Shard(number, count)) for number in range(count))
+    indexed = _indexes(store, recipe, rows, codes)
     index_facts = store.manifest(indexed[0]).facts
     manifest = ReleaseManifest(
         name=recipe.name,
@@ -121,23 +122,58 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
         return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
 
 
-def _index(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], shard: Shard) -> Ref:
-    """Build the index of the rows that the recipe wants to be found, or one shard of it."""
-    wanted, kind = recipe.index.rows, recipe.index.kind.kind
+def _indexes(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> tuple[Ref, ...]:
+    """Build the index of the rows that the recipe wants to be found: one, or its shards, which an engine builds."""
+    kind, count = recipe.index.kind.kind, recipe.index.shards
     options = hamming.resolve(recipe.index.kind).model_dump(mode="json")
-    inputs = {"stage": f"{STAGE}.index", "version": VERSION, "rows": str(rows), "codes": [str(one) for one in codes]}
-    inputs |= {"indexed": wanted, "kind": kind, "options": options}
-    inputs |= {} if shard.count == 1 else {"shard": str(shard)}
+    given = {"rows": str(rows), "codes": [str(one) for one in codes]}
+    given |= {"indexed": recipe.index.rows, "kind": kind, "options": options}
+    if count == 1:
+        return (_index(store, given, Shard(0, 1)),)
+    refs = tuple(ref_of("segment", _of_index(given, Shard(number, count))) for number in range(count))
+    missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
+    work = Work("index", index_shard, {"store": str(store.root), "count": count, "given": given})
+    for done, _ in enumerate(engines.resolve().map(work, missing, Needs()), 1):
+        step("shards", count - len(missing) + done, count)
+    return refs
+
+
+def index_shard(part: Part, *, store: str, count: int, given: Mapping[str, Any]) -> Done:
+    """Build one shard of an index, unless that was done before.
+
+    Args:
+        part: the number of the shard, and the reference of the rows.
+        store: the folder of the store.
+        count: of shards.
+        given: what else decides the index; see :func:`_of_index`.
+
+    Raises:
+        CorruptError: an artifact is damaged, or a row has no code.
+    """
+    began, place = time.monotonic(), Store(Path(store))
+    ref = _index(place, given, Shard(part.number, count))
+    return Done(part.number, str(ref), place.manifest(ref).facts["rows"], seconds=time.monotonic() - began)
+
+
+def _of_index(given: Mapping[str, Any], shard: Shard) -> dict[str, Any]:
+    """Return what decides an index, or a shard of one."""
+    inputs = {"stage": f"{STAGE}.index", "version": VERSION, **given}
+    return inputs if shard.count == 1 else {**inputs, "shard": str(shard)}
+
+
+def _index(store: Store, given: Mapping[str, Any], shard: Shard) -> Ref:
+    """Build an index, or a shard of one."""
+    inputs = _of_index(given, shard)
     ref = ref_of("segment", inputs)
     if store.reuse(ref):
         return ref
-    table = Rows(store.verified(rows))
-    ids = shard.own(table.ids("train" if wanted == "train" else None))
+    table = Rows(store.verified(Ref.parse(given["rows"])))
+    ids = shard.own(table.ids("train" if given["indexed"] == "train" else None))
     step("index", 0, len(ids))
     # Lazily: the index sorts codes on disk where they do not fit into memory.
-    held = CodeSegments.open(store, codes).lazily(ids)
+    held = CodeSegments.open(store, [Ref.parse(one) for one in given["codes"]]).lazily(ids)
     with store.draft("segment") as draft:
-        built = hamming.build(held, ids, kind=kind, options=options, folder=draft.path)
+        built = hamming.build(held, ids, kind=given["kind"], options=given["options"], folder=draft.path)
         built.save(draft.path)
         facts = {"kind": "index", "fingerprint": built.fingerprint, "n_bits": built.n_bits, "rows": len(built)}
         step("index", len(ids), len(ids))

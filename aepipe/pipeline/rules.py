@@ -45,9 +45,9 @@ class RunOptions(TypedDict, total=False):
         settings: other values of the recipe by key, as ``{"code.bits": 32, "source.header": False}``; a recipe that is
             derived is derived under them.
         wait: seconds to wait for another run under its name; 0 fails at once.
+        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
         world: processes of this machine that share out each training, as ``"2"``; with an address of this machine,
             ``"2@10.0.0.1:29500"``, others join there with ``aepipe join``. Else ``$AEPIPE_WORLD`` says so.
-        engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
     """
 
     source: str | PathLike[str] | None
@@ -58,8 +58,8 @@ class RunOptions(TypedDict, total=False):
     pixels: bool
     settings: Mapping[str, Any] | None
     wait: float
-    world: str | None
     engine: str | None
+    world: str | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

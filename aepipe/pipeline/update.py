@@ -41,7 +41,8 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
-from aepipe.store.rows import Rejected, Row, Rows, RowsWriter
+from aepipe.store.rows import Rejected, Row, Rows
+from aepipe.store.rows_writer import RowsWriter
 from aepipe.store.segments import CodeSegments, Items
 
 ADD_STAGE, ADD_VERSION = "add", 1

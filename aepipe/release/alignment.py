@@ -82,7 +82,7 @@ def agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
 
 
 def slopes(pictures: Floats) -> NDArray[np.bool_]:
-    """Return whether it gets lighter from part to part, downwards and to the right, bool[N, 2 * 8 * 7].
+    """Return where pictures get lighter, downwards and to the right, bool[N, 2 * 8 * 7].
 
     Source: N. Krawetz, "Kind of Like That" (dHash), 2013, here in both directions.
 

@@ -26,7 +26,7 @@ def check_rows(release: Release) -> None:
 
 
 def why_not_asked(release: Release, text: str) -> str | None:
-    """Return why a row that was typed is no question: it has a column that the collection has not; else None.
+    """Return which column of a typed row the collection has not; None where it has all.
 
     Args:
         release: that is asked.
@@ -40,7 +40,7 @@ def why_not_asked(release: Release, text: str) -> str | None:
 
 
 def unknown_column(release: Release, names: Iterable[str]) -> str | None:
-    """Return what is wrong with the names of columns of a row; None where the collection has all of them."""
+    """Return why a row cannot have such columns; None where the collection has all of them."""
     learned = [column["name"] for column in release.encoder.card.features.get("columns", ())]
     known = dict.fromkeys([*learned, *release.columns, *_texts(release.recipe["source"])])
     strange = next((name for name in names if name not in known), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.origin import recipe_file_of
 from aepipe.store import layout, names, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
-from aepipe.store.io import disk_errors_named, write_durably
+from aepipe.store.io import disk_errors_named
 
 _REF = re.compile(rf"(?:{'|'.join(KINDS)})/[0-9a-f]{{64}}")
 
@@ -35,7 +34,7 @@ class Listed:
         source: where its items are.
         release: in service, or the newest.
         in_service: whether one is.
-        store: the folder that it is in.
+        store: the folder or address of the store that it is in.
     """
 
     name: str
@@ -166,7 +165,7 @@ def _listed(store: Store, name: str, own: list[Ref]) -> Listed:
         source=str(source.get("options", {}).get("path", "")),
         release=shown.digest if shown else "",
         in_service=now is not None,
-        store=str(store.root),
+        store=store.address,
     )
 
 
@@ -185,20 +184,15 @@ def _rename(store: Store, old: str, new: str) -> Ref | None:
     with disk_errors_named(store.root):
         _move_id(store, old, new)
         if now is not None:
-            (store.root / layout.Root.SERVICE).mkdir(exist_ok=True)
-            write_durably(store.root / layout.Root.SERVICE / new, now.digest + "\n")
+            store.backend.write(f"{layout.Root.SERVICE}/{new}", f"{now.digest}\n".encode())
         digest = now.digest if now else ""
         registry.log(store, registry.Event(_now(), new, registry.RENAME, digest, digest, f"it was {old}", was=old))
-        (store.root / layout.Root.SERVICE / old).unlink(missing_ok=True)
-        (store.root / layout.Root.IDS / old).unlink(missing_ok=True)
+        store.backend.delete(f"{layout.Root.SERVICE}/{old}")
+        store.backend.delete(f"{layout.Root.IDS}/{old}")
         for before, after in zip(_notes(old), _notes(new), strict=True):
-            with suppress(FileNotFoundError):
-                (store.root / before).replace(store.root / after)
-        for shown in (
-            layout.Root.metrics(old),
-            layout.Root.report(old),
-        ):  # they have the name in them; a run writes both
-            (store.root / shown).unlink(missing_ok=True)
+            store.backend.move(before, after)
+        for shown in (layout.Root.metrics(old), layout.Root.report(old)):
+            store.backend.delete(shown)  # they have the name in them; a run writes both
     return now
 
 
@@ -206,7 +200,7 @@ def _move_id(store: Store, old: str, new: str) -> None:
     """Let a name know which ids the other has given."""
     given = max(registry.next_id(store, old), registry.next_id(store, new))
     if given:
-        write_durably(store.root / layout.Root.IDS / new, f"{given}\n")
+        store.backend.write(f"{layout.Root.IDS}/{new}", f"{given}\n".encode())
 
 
 def _notes(name: str) -> list[str]:
@@ -244,7 +238,7 @@ def _dropped(store: Store, name: str) -> Dropped:
     order = {kind: place for place, kind in enumerate(reversed(KINDS))}
     refs = tuple(sorted((ref for ref in gone if store.has(ref)), key=lambda ref: (order[ref.kind], ref.digest)))
     rows = next((_rows(store, ref) for ref in (now, *mine) if ref), None)
-    freed = sum(gc.bytes_in(store.root / ref.kind / ref.digest) for ref in refs)
+    freed = sum(map(store.size, refs))
     return Dropped(name, rows, tuple(mine), refs, freed)
 
 
@@ -255,16 +249,16 @@ def _drop(store: Store, found: Dropped) -> None:
         with suppress(StoreError):
             now = registry.current(store, found.name)
         event = registry.Event(_now(), found.name, registry.DROP, now.digest if now else "", "", "dropped")
-        (store.root / layout.Root.SERVICE / found.name).unlink(missing_ok=True)
+        store.backend.delete(f"{layout.Root.SERVICE}/{found.name}")
         registry.log(store, event)
         for ref in found.refs:
             store.remove(ref)
-            shutil.rmtree(store.root / layout.Root.WORK / ref.digest, ignore_errors=True)
+            store.work_done(ref)
         names.give(store, dict.fromkeys(ref.digest for ref in found.releases))
         notes = [*_notes(found.name), layout.Root.metrics(found.name), layout.Root.report(found.name)]
-        shutil.rmtree(store.root / notes.pop(notes.index(layout.Root.uploads(found.name))), ignore_errors=True)
         for file in (*notes, f"{layout.Root.IDS}/{found.name}"):
-            (store.root / file).unlink(missing_ok=True)
+            store.backend.delete(file)
+        store.backend.sweep()
 
 
 Graph = dict[Ref, set[Ref]]
@@ -307,14 +301,14 @@ def _reach(graph: Graph, refs: Iterable[Ref]) -> set[Ref]:
 def _readers(store: Store) -> Iterator[str]:
     """Yield the collections whose last run left a note of what it read."""
     before, after = layout.Root.reading("*").split("*")
-    for file in store.root.glob(layout.Root.reading("*")):
-        yield file.name.removeprefix(before).removesuffix(after)
+    for file in store.backend.names("", layout.Root.reading("*")):
+        yield file.removeprefix(before).removesuffix(after)
 
 
 def _reading(store: Store, name: str) -> list[Ref]:
     """Return the rows that the last run of a collection got."""
     try:
-        text = (store.root / layout.Root.reading(name)).read_text(encoding="utf-8")
+        text = store.backend.read(layout.Root.reading(name)).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return []
     return [Ref.parse(found) for found in _REF.findall(text)]
@@ -331,7 +325,7 @@ def _none(store: Store, name: str, own: Iterable[str]) -> str:
     known = ", ".join(dict.fromkeys([*registry.names(store), *sorted(own)])) or "none"
     other = registry.renamed(store, name)
     why = f"it was renamed to {other}" if other else f"there are: {known}"
-    return f"{name}: no such collection in {store.root}; {why}"
+    return f"{name}: no such collection in {store.address}; {why}"
 
 
 def _now() -> str:

@@ -23,8 +23,6 @@ from aepipe.release.canaries import Canary
 from aepipe.release.release import Release
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
-from aepipe.store.io import disk_errors_named, write_durably
-from aepipe.store.registry import append_line
 
 Verdict = Literal["good", "bad"]
 GOOD: Verdict = "good"
@@ -99,21 +97,20 @@ def keep(store: Store, name: str, data: bytes, called: str = "") -> str:
         FullError: the disk is full, or all uploads take more than :data:`UPLOADS`.
         StoreError: this user may not write to the store.
     """
-    folder = store.root / layout.Root.uploads(name)
+    folder = layout.Root.uploads(name)
     ending = re.search(r"\.[a-z0-9]{1,8}$", called.lower())
-    file = folder / (hashlib.sha256(data).hexdigest()[:32] + (ending[0] if ending else ""))
-    with disk_errors_named(store.root):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            if sum(one.stat().st_size for one in folder.iterdir()) + len(data) > UPLOADS:
-                raise FullError(f"{name}: the uploads of marks take {UPLOADS >> 30} GiB, and no more are kept")
-            write_durably(file, data)
-    return file.name
+    file = hashlib.sha256(data).hexdigest()[:32] + (ending[0] if ending else "")
+    kept = store.backend.sizes(folder)
+    if file not in kept:
+        if sum(kept.values()) + len(data) > UPLOADS:
+            raise FullError(f"{name}: the uploads of marks take {UPLOADS >> 30} GiB, and no more are kept")
+        store.backend.write(f"{folder}/{file}", data)
+    return file
 
 
 def folder_of(store: Store) -> Path:
     """Return the folder that the files of uploads are named in, as ``NAME/FILE``."""
-    return store.root / layout.Root.FEEDBACK
+    return store.backend.file(layout.Root.FEEDBACK)
 
 
 def add(store: Store, name: str, one: Mark) -> None:
@@ -123,19 +120,12 @@ def add(store: Store, name: str, one: Mark) -> None:
         FullError: the disk is full.
         StoreError: this user may not write to the store.
     """
-    folder = store.root / layout.Root.FEEDBACK
-    with disk_errors_named(store.root):
-        folder.mkdir(parents=True, exist_ok=True)
-        append_line(folder / f"{name}.jsonl", json.dumps(asdict(one), ensure_ascii=False))
+    store.backend.append(layout.Root.feedback(name), json.dumps(asdict(one), ensure_ascii=False))
 
 
 def marks(store: Store, name: str) -> list[Mark]:
     """Return the marks of a collection, the oldest first; a torn line is skipped."""
-    file = store.root / layout.Root.FEEDBACK / f"{name}.jsonl"
-    try:
-        lines = file.read_bytes().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return []
+    lines = store.backend.lines(layout.Root.feedback(name))
     return [found for line in lines if (found := _mark(line)) is not None]
 
 
@@ -147,19 +137,19 @@ def canaries_of(store: Store, release: Release) -> list[Canary]:
     among the first 10, or twice as many as there are, and none of the bad ones. Items are named relative to
     :func:`folder_of`.
     """
-    last: dict[tuple[str, str], dict[str, Verdict]] = {}
+    folder, last = folder_of(store), dict[tuple[str, str], dict[str, Verdict]]()
     for one in marks(store, release.name):
-        asked = _asked(store, release, one)
+        asked = _asked(folder, release, one)
         if asked is not None and release.items.find(one.hit) is not None:
             last.setdefault(asked, {})[one.hit] = one.verdict
     return [_canary(kind, asked, verdicts) for (kind, asked), verdicts in last.items()]
 
 
-def _asked(store: Store, release: Release, one: Mark) -> tuple[str, str] | None:
+def _asked(folder: Path, release: Release, one: Mark) -> tuple[str, str] | None:
     """Return what a canary asks with, and how that is called there; None where a release cannot be asked it."""
     if one.upload:
         place = f"{release.name}/{one.upload}"
-        known = "/" not in one.upload and (folder_of(store) / place).is_file()
+        known = "/" not in one.upload and (folder / place).is_file()
         return ("query", place) if known else None
     if one.key:
         return ("key", one.key) if release.items.find(one.key) is not None else None

@@ -13,20 +13,17 @@ mark once more.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 
-from aepipe.errors import BusyError, NotFoundError, StoreError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
 from aepipe.release import fulltext, maps
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, LISTS, Ref, Store
-from aepipe.store.io import entries
 
 KEEP = 7
 HOURS = 24.0
@@ -43,14 +40,14 @@ class Garbage:
 
     Attributes:
         refs: folders, releases first, so that no release is left that refers to a missing folder.
-        work: folders with checkpoints of interrupted work.
+        work: digests of what has checkpoints of interrupted work.
         freed: bytes in all of these.
         kept: releases that stay.
         until: whatever was used at that time, in seconds since the epoch, or later, stays.
     """
 
     refs: tuple[Ref, ...]
-    work: tuple[Path, ...]
+    work: tuple[str, ...]
     freed: int
     kept: tuple[Ref, ...]
     until: float = inf
@@ -91,7 +88,21 @@ def find(store: Store, *, keep: int = KEEP, hours: float = HOURS) -> Garbage:
             # A folder that others write to may be listed without a name that is in it all the time.
             if registry.names(store) == names:
                 return found
-    raise BusyError(f"{store.root}: other processes change what is in service again and again; try it later")
+    _check_service(store)
+    raise BusyError(f"{store.address}: other processes change what is in service again and again; try it later")
+
+
+def _check_service(store: Store) -> None:
+    """Check that the releases in service are there.
+
+    Raises:
+        CorruptError: one is not, and never will be.
+    """
+    for name in registry.names(store):
+        ref = registry.current(store, name)
+        if ref is not None and not store.has(ref):
+            why = f"corrupt, no release {ref.short} is in the store; `aepipe promote RELEASE` writes it again"
+            raise CorruptError(f"{store.place(f'{layout.Root.SERVICE}/{name}')}: {why}")
 
 
 def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
@@ -105,9 +116,9 @@ def _found(store: Store, names: list[str], keep: int, until: float) -> Garbage:
     # Releases first: if this is interrupted, no release is left without its parts.
     everything = [ref for kind in reversed(KINDS) for ref in store.refs(kind)]
     refs = tuple(ref for ref in everything if ref not in needed and store.used(ref) < until)
-    work = tuple(path for path in entries(store.root / layout.Root.WORK) if _touched(path) < until)
-    freed = sum(bytes_in(store.root / ref.kind / ref.digest) for ref in refs) + sum(map(bytes_in, work))
-    return Garbage(refs, work, freed, tuple(kept), until)
+    work = {digest: size for digest, (touched, size) in store.backend.works().items() if touched < until}
+    freed = sum(map(store.size, refs)) + sum(work.values())
+    return Garbage(refs, tuple(work), freed, tuple(kept), until)
 
 
 @contextmanager
@@ -117,8 +128,7 @@ def exclusive(store: Store, *, wait: float = 0) -> Iterator[None]:
     Raises:
         BusyError: a run is writing.
     """
-    locks = {path.name for path in entries(store.root / layout.Root.LOCKS) if path.name[0] != "."}
-    names = locks | set(registry.names(store))
+    names = {*store.backend.locked(), *registry.names(store)}
     with ExitStack() as held:
         for name in sorted(names):
             held.enter_context(registry.lock(store, name, wait=wait))
@@ -139,9 +149,11 @@ def collect(store: Store, garbage: Garbage) -> bool:
             _keep_ids(store, ref)
         if not store.remove(ref, unused_since=garbage.until) and ref.kind == "release":
             return False
-    for path in garbage.work:
-        if _touched(path) < garbage.until:
-            shutil.rmtree(path, ignore_errors=True)
+    works = store.backend.works() if garbage.work else {}
+    for digest in garbage.work:
+        if digest in works and works[digest][0] < garbage.until:
+            store.backend.drop_work(digest)
+    store.backend.sweep()
     return True
 
 
@@ -206,22 +218,4 @@ def _reach(store: Store, refs: Iterable[Ref]) -> set[Ref]:
         inputs = [Ref.parse(text) for text in _REF.findall(str(store.manifest(ref).inputs))]
         wanted = _TRAINED_FROM if ref.kind in {"model", "layer"} else ("backbone",)
         ahead += [one for one in inputs if one.kind in wanted]
-    return found
-
-
-def _touched(folder: Path) -> float:
-    """Return when anything in a folder was last written, in seconds since the epoch; infinity if it is going away."""
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except FileNotFoundError:
-        return inf
-
-
-def bytes_in(folder: Path) -> int:
-    """Return the bytes of all files below a folder; what another process removes is not counted."""
-    found = 0
-    with suppress(FileNotFoundError):
-        for path in folder.rglob("*"):
-            with suppress(FileNotFoundError):
-                found += path.stat().st_size if path.is_file() else 0
     return found

@@ -66,7 +66,7 @@ def find(store: Store, text: str | None, name: str | None = None) -> Ref:
         known = ", ".join(ref.short for ref in store.refs("release")) or "none"
         own = registry.current(store, text) if text in registry.names(store) else None
         meant = f"; {text} is a collection, and its release in service is {own.short}" if own else ""
-        raise NotFoundError(f"no release starts with {text!r}; in the store {store.root}: {known}{meant}")
+        raise NotFoundError(f"no release starts with {text!r}; in the store {store.address}: {known}{meant}")
     if len(found) > 1:
         raise QueryError(f"several releases start with {text!r}: {', '.join(ref.digest[:16] for ref in found)}")
     of = names.present(store, found[0], store.manifest(found[0]).facts.get("name") or name or "")
@@ -164,7 +164,7 @@ def mark_used(store: Store, ref: Ref) -> None:
     # The release first: as long as it is not removed, its parts are not.
     for one in (ref, *(part for _, part in ReleaseManifest.read(store, ref).parts)):
         if not store.reuse(one):
-            raise NotFoundError(f"{one.kind}/{one.short} of release {ref.short} was just removed from {store.root}")
+            raise NotFoundError(f"{one.kind}/{one.short} of release {ref.short} was just removed from {store.address}")
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def verify(store: Store, ref: Ref) -> list[Ref]:
         CorruptError: a file is missing or differs from what was written; the text names it.
         FingerprintError: a part was made by another encoder.
     """
-    fresh = Store(store.root)  # the given one may remember folders that it has read before
+    fresh = store.fresh(reread=True)  # the given one may remember folders that it has read before
     checked = [ref]
     parts = ReleaseManifest.read(fresh, ref).parts
     for what, part in parts:
@@ -320,7 +320,7 @@ def row_count(count: int) -> str:
 
 def _check(store: Store, refs: Iterable[Ref], *, with_parts: bool = True) -> VerifyReport:
     """Read every byte of some folders; the bytes of what one is a list of count with it, or by themselves."""
-    fresh = Store(store.root)  # the given one may remember folders that it has read before
+    fresh = store.fresh(reread=True)  # the given one may remember folders that it has read before
     folders, n_bytes, damage = 0, 0, []
     for ref in refs:
         folders += 1

@@ -76,7 +76,7 @@ def check_output(*files: Path | None, release: Release | None = None, asked: Ite
 
 
 def own_mark(file: Path) -> dict[str, Any]:
-    """Return what Pillow is told to write into a picture, so that it is known as ours; empty for formats without."""
+    """Return what makes Pillow write that a picture is ours; empty for formats without."""
     if file.suffix.lower() == ".png":
         from PIL.PngImagePlugin import PngInfo
 

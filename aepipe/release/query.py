@@ -327,9 +327,15 @@ def ranked(release: Release, questions: Sequence[Question], options: SearchOptio
         raise QueryError(f"{bare.text}: what hits of words are worth was not measured: leave out --min-confidence")
     found = list(_searched(release, questions, options) if questions else [])
     judged = zip(questions, found, unusual(release, questions, found, options), strict=True)
-    return [
-        _worth(release, one, rows, one.meaning.far if one.meaning else reason, options) for one, rows, reason in judged
-    ]
+    return [_worth(release, one, rows, _strange(one, reason, options), options) for one, rows, reason in judged]
+
+
+def _strange(question: Question, reason: str | None, options: SearchOptions) -> str | None:
+    """Return why a question is unlike the collection, where its codes give a reason; None where it is not."""
+    if question.meaning:
+        return question.meaning.far
+    # Hits by their words alone are rows that have them, whatever the code of no words is near to.
+    return None if options.hybrid and question.words and question.embedding is None else reason
 
 
 def _told(release: Release, one: Ranked, hits: list[Hit]) -> Answer:

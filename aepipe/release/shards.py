@@ -18,7 +18,7 @@ from aepipe.index.remote import Ask, Found, Gather, RemoteShards
 from aepipe.index.shards import Shard
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.release import Release
-from aepipe.store import layout, registry
+from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 
 
@@ -32,17 +32,14 @@ class OneShard(Release):
     shard: Shard
 
     @classmethod
-    def open(
-        cls, store: Store, name: str | None = None, *, ref: Ref | None = None, shard: Shard | None = None
-    ) -> OneShard:
+    def of(cls, store: Store, ref: Ref, shard: Shard) -> OneShard:
         """Open one shard of a release; see :meth:`Release.open`.
 
         Raises:
             QueryError: the release has another number of shards.
         """
-        assert shard is not None, "a whole release is a Release"
-        manifest = manifest_in_shards(store, name, ref, shard.count)
-        release = cls(store, manifest[0], manifest[1], without=[n for n in range(shard.count) if n != shard.number])
+        others = [number for number in range(shard.count) if number != shard.number]
+        release = cls(store, ref, manifest_in_shards(store, ref, shard.count), without=others)
         release.shard = shard
         release._check_fingerprints()
         return release
@@ -58,11 +55,9 @@ class OneShard(Release):
         if self._changes is None:
             return base
         changes = self._changes / layout.Changes.INDEX
-        return (
-            DeltaIndex.open(base, changes)
-            if self.shard.count == 1
-            else shards.open_part(base, changes, self.shard.number)
-        )
+        if self.shard.count == 1:
+            return DeltaIndex.open(base, changes)
+        return shards.open_part(base, changes, self.shard.number)
 
 
 class Gathered(Release):
@@ -71,30 +66,19 @@ class Gathered(Release):
     _gather: Gather
 
     @classmethod
-    def open(
-        cls,
-        store: Store,
-        name: str | None = None,
-        *,
-        ref: Ref | None = None,
-        gather: Gather | None = None,
-        count: int = 1,
-    ) -> Gathered:
+    def of(cls, store: Store, ref: Ref, gather: Gather, count: int) -> Gathered:
         """Open a release without its index; see :meth:`Release.open`.
 
         Args:
             store: where it lies.
-            name: of the collection.
-            ref: a release that need not be in service.
+            ref: the release.
             gather: asks the shards.
-            count: of shards.
+            count: S.
 
         Raises:
             QueryError: the release has another number of shards.
         """
-        assert gather is not None, "without one, a release searches itself"
-        found, manifest = manifest_in_shards(store, name, ref, count)
-        release = cls(store, found, manifest, without=range(count))
+        release = cls(store, ref, manifest_in_shards(store, ref, count), without=range(count))
         release._gather = gather
         release._check_fingerprints()
         return release
@@ -106,13 +90,12 @@ class Gathered(Release):
         return RemoteShards(self._gather, *of, rows=self.manifest.n_rows, count=self.manifest.n_shards)
 
 
-def manifest_in_shards(store: Store, name: str | None, ref: Ref | None, count: int) -> tuple[Ref, ReleaseManifest]:
-    """Return a release and its manifest.
+def manifest_in_shards(store: Store, ref: Ref, count: int) -> ReleaseManifest:
+    """Return the manifest of a release.
 
     Raises:
         QueryError: its index is not in this number of shards.
     """
-    ref = ref or registry.resolve(store, name)[1]
     manifest = ReleaseManifest.read(store, ref)
     if manifest.n_shards != count:
         has = "1 shard" if manifest.n_shards == 1 else f"{manifest.n_shards:,} shards"
@@ -120,7 +103,7 @@ def manifest_in_shards(store: Store, name: str | None, ref: Ref | None, count: i
             f"{manifest.name}: its index is in {has}, not {count:,}; with `[index] shards = {count}` in its recipe the "
             "next `aepipe run` makes as many"
         )
-    return ref, manifest
+    return manifest
 
 
 def answer(release: Release, ask: Ask) -> Found:
@@ -143,4 +126,4 @@ def answer(release: Release, ask: Ask) -> Found:
     codes = BitCodes(ask.packed, release.n_bits, release.fingerprint)
     if ask.radius >= 0:
         return Found.of_hits(release.index.within(codes, ask.radius, ask.where))
-    return Found.of_hits(release.index.search(codes, ask.k, ask.where))
+    return Found.of_hits(release.index.search(codes, min(ask.k, max(1, len(release.index))), ask.where))

@@ -79,7 +79,7 @@ def foresee(store: Store, resolved: ResolvedRecipe) -> Foresight:
         epochs=(*fits, *([recipe.code.fit.epochs] if recipe.pretrain else []), recipe.finetune.epochs),
         in_service=now,
         seconds=None if now is None else training_seconds(store, now),
-        store=str(store.root),
+        store=store.address,
     )
 
 

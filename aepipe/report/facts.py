@@ -53,7 +53,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "read": reading.facts_of(store, card["name"], Ref.parse(card["source_rows"])),
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
-        "path": str(store.root / ref.kind / ref.digest),
+        "path": store.place(str(ref)),
     }
 
 
@@ -65,7 +65,7 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
-        ("rows", f"{found['rows']:,} in the index ({_index(found)}), {found['distinct_codes']:,} distinct codes"),
+        ("rows", f"{found['rows']:,} in the index ({_index(found)}), {_distinct(found)} distinct codes"),
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
@@ -155,7 +155,7 @@ def card_of(store: Store, ref: Ref) -> dict[str, Any]:
 
 
 def answers_words(store: Store, card: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the kind of words that a release answers, and their source; None where it answers none.
+    """Return the kind of words that a release answers, and their source; None for no words.
 
     Raises:
         CorruptError: their files are damaged.
@@ -239,6 +239,11 @@ def _aligned(found: Mapping[str, Any]) -> str:
 def _index(found: Mapping[str, Any]) -> str:
     """Return the kind of an index, with the number of its shards where it has some."""
     return str(found["index"]) if found["shards"] == 1 else f"{found['index']} in {found['shards']:,} shards"
+
+
+def _distinct(found: Mapping[str, Any]) -> str:
+    """Return how many codes are distinct; of shards that is at most their sum."""
+    return f"{'at most ' if found['shards'] > 1 else ''}{found['distinct_codes']:,}"
 
 
 def _changes(store: Store, card: Mapping[str, Any]) -> dict[str, int] | None:

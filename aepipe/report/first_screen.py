@@ -12,6 +12,7 @@ from aepipe.release.originals import file_of
 from aepipe.release.release import Release
 from aepipe.report.facts import reading_lines
 from aepipe.report.tables import text_table
+from aepipe.sources import has_text
 
 LOOKED_AT = 20
 """Rows among which one is looked for whose original is a file."""
@@ -96,6 +97,8 @@ def _is_itq(recipe: Mapping[str, Any]) -> bool:
 def _next(release: Release) -> list[tuple[list[str], str]]:
     """Return commands to try, each with what it does."""
     words = [(["query", "a dog on grass"], "what you can say in words")] if release.all_parts("words") else []
+    if has_text(release.recipe["source"]["kind"]):
+        words = [(["query", "what you look for"], "documents about it, in your words")]
     return [
         (["query", *_question(release)], "the items most like this one"),
         *words,

@@ -174,7 +174,7 @@ def hit_json(release: Shelf, hit: Hit) -> dict[str, Any]:
 
 
 def names(release: Shelf) -> tuple[str, ...]:
-    """Return the columns that a table of hits can have, those of the source last, by :func:`source_columns`."""
+    """Return the columns of a table of hits: ours, then those of the source."""
     return (*FIXED, *source_columns(release))
 
 

@@ -181,10 +181,11 @@ def named_bytes(release: Release, one: Query) -> tuple[str, bytes]:
             raise ItemError(one.text, bad)
         return one.text, one.text.encode()
     if isinstance(one.row, dict):
-        if wrong := unknown_column(release, one.row):
-            raise QueryError(f"row: {wrong}")
         body = json.dumps(one.row)
-        return body if len(body) < 60 else f"{body[:56]}...", body.encode()
+        name = body if len(body) < 60 else f"{body[:56]}..."
+        if wrong := unknown_column(release, one.row):
+            raise ItemError(name, wrong)
+        return name, body.encode()
     if isinstance(one.vector, list):
         return "vector", np.array(one.vector, np.float32).tobytes()
     assert isinstance(one.data, bytes), "a query has one of its fields"

@@ -26,6 +26,8 @@ MOST = 64
 """Questions of one call."""
 HELD = 0.003
 """Seconds for which questions that need no thread may hold up all other requests."""
+LEAST = 1e-6
+"""Seconds that a question takes at least."""
 PLANS = 256
 """Plans that are kept for a release."""
 
@@ -105,7 +107,7 @@ class Batches:
 
     def _at_once(self, group: Group) -> None:
         """Answer short questions on the thread of the event loop: all, or as many as there is time for."""
-        most = max(1, min(MOST, int(HELD / group.served.costs.seconds(cost_of(group.options)))))
+        most = max(1, min(MOST, int(HELD / max(LEAST, group.served.costs.seconds(cost_of(group.options))))))
         some, group.waiting = group.waiting[:most], group.waiting[most:]
         if group.waiting:
             asyncio.get_running_loop().call_soon(self._at_once, group)
@@ -136,7 +138,8 @@ class Batches:
 
     def _outcomes(self, group: Group, some: Sequence[Waiting]) -> list[Outcome]:
         """Return the answers to some questions; nobody waits any more for those that are done."""
-        asked = [one for one in some if not one[1].done()]
+        gone = {answer for _, answer in some if answer.done()}
+        asked = [one for one in some if one[1] not in gone]
         try:
             found = self._answers(group.served, group.options, group.plan, [query for query, _ in asked])
         except Exception as error:  # a mistake of ours, told where each is awaited
@@ -145,7 +148,7 @@ class Batches:
         outcomes: list[Outcome] = [
             (answer, None, one) if isinstance(one, AepipeError) else (answer, one, None) for (_, answer), one in told
         ]
-        return outcomes + [(answer, None, None) for _, answer in some if answer.done()]
+        return [*outcomes, *((answer, None, None) for answer in gone)]
 
     def _answers(
         self, served: Served, options: Options, plan: Plan, asked: Sequence[Query]

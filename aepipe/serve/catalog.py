@@ -274,7 +274,7 @@ class Catalog:
 
     def _take_up(self, name: str, ref: Ref) -> None:
         # A new store object, since one remembers the folders that it has read.
-        store = Store(self.store.root)
+        store = self.store.fresh()
         served = Served(self._open(store, ref), store)
         served.warm()
         self._served[name] = served
@@ -298,7 +298,7 @@ class Catalog:
             for one in list(self._served.values()):
                 with suppress(AepipeError, OSError):  # whoever asks for them is told
                     one.facets  # noqa: B018  else the first page of a large collection waits for them
-            self._stop.wait(EVERY)
+            self._stop.wait(max(EVERY, self.store.backend.pause))
 
 
 def _opened(store: Store, ref: Ref) -> Release:

@@ -49,6 +49,8 @@ OPEN_BELOW = ("/static/", "/c/")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON_BODY = 1 << 20
 """Bytes of a body of JSON."""
+SHARD_BODY = 1 << 30
+"""Bytes of a question to a shard: where a condition holds, it has a bit for each row of the shard."""
 DRAINED = 64 << 20
 """Bytes of a body that is too large, up to which it is still read: most clients look at an answer only after that."""
 CLIENTS = 4096
@@ -224,6 +226,8 @@ class Guard:
         """
         json = headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         most = JSON_BODY if json else self._settings.max_upload
+        if self._settings.shard and _path(scope).endswith("/shard"):
+            most = SHARD_BODY
         said = headers.get("content-length", "")
         if said.isdecimal() and (len(said) > 15 or int(said) > most):
             raise _too_large(most, read=len(said) <= 15 and int(said) <= DRAINED)

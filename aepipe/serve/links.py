@@ -1,7 +1,7 @@
 """The shards behind a service: ways to those that search them, and a watch over these.
 
 All shards are asked at the same time. One that does not answer is an error; where a request allows it, the answer is
-made without it and says so. A shard is looked at four times a second: one that is silent is given up, with all requests
+made without it and says so. A shard is looked at five times a second: one that is silent is given up, with all requests
 that wait for it, and asked again as soon as it answers.
 """
 
@@ -25,7 +25,7 @@ from aepipe.serve.problems import SilentShardError
 
 logger = logging.getLogger("aepipe.serve")
 
-EVERY, PATIENCE = 0.25, 1.0
+EVERY, PATIENCE = 0.2, 1.5
 """Seconds between two looks at a shard, and those in which it has to answer them."""
 AGAIN = (0.05, 0.2, 0.7)
 """Seconds after which a shard is asked again that does not have the release yet."""
@@ -158,7 +158,7 @@ class Link:
 
     def _taken(self) -> Wire:
         with self._lock:
-            wire = self._free.pop() if self._free else Wire(self._address, self._token)
+            wire = self._free.pop() if self._free else Wire(self._address, self._token, reach=PATIENCE)
             self._busy.add(wire)
             return wire
 

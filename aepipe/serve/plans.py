@@ -129,9 +129,9 @@ def is_plain(options: Options) -> bool:
         options.where,
         options.after,
         options.distinct,
+        options.hybrid,
         options.plus,
         options.minus,
-        options.hybrid,
     )
     reach = (options.radius, options.min_confidence, options.bits, options.partial)
     return (options.k or 1) <= PLAIN and not any(filters) and all(one is None for one in reach)

@@ -266,7 +266,7 @@ def quarantine(store: Store, name: str, most: int = 100) -> list[Unreadable]:
         ExtraError: the package that reads the list is not installed.
         NotFoundError: there is no list.
     """
-    file = store.root / layout.Root.quarantine(name)
+    file = store.backend.file(layout.Root.quarantine(name))
     if not file.exists():
         raise NotFoundError(f"{name}: the last run left nothing out, or its list is gone")
     try:

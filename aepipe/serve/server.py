@@ -82,6 +82,7 @@ class Protocol(HttpToolsProtocol):
     """HTTP with limits of time and size for the headers of a request, and answers in one packet."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _begun = False
     _size = 0
     _unfinished = 0
 
@@ -99,6 +100,8 @@ class Protocol(HttpToolsProtocol):
         """Take bytes; a header that does not end is kept by the parser, so it is counted here."""
         self._unfinished += len(data)
         super().data_received(data)
+        if self._begun and self._waiting is None:  # most requests come in one piece, and need no clock
+            self._wait()
         if self._unfinished > HEADERS + PACKET and not self.transport.is_closing():
             self._size += self._unfinished
             self.send_400_response("")
@@ -106,7 +109,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._size = self._unfinished = 0
-        self._wait()
+        self._begun = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -121,6 +124,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stop waiting: the request is here."""
+        self._begun = False
         self._arrived()
         self._unfinished = 0
         super().on_headers_complete()

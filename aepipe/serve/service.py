@@ -48,6 +48,7 @@ class Service:
         decoding: threads that decode.
         batches: questions that are answered together.
         links: to the services that search the shards; None where releases are searched here.
+        opener: opens releases that are not searched here, or a shard of them only; None for whole ones.
         ending: the service is being stopped.
     """
 
@@ -63,6 +64,7 @@ class Service:
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     jobs: Jobs = field(default_factory=Jobs)
     links: Links | None = None
+    opener: Opener | None = None
     ending: bool = False
 
     @classmethod
@@ -78,9 +80,10 @@ class Service:
         seconds, queue = settings.request_seconds, settings.queue
         searches, handles = Pool(settings.threads, queue, seconds), Handles()
         links = Links(settings.shards, (settings.threads + PICTURES + 1)) if settings.shards else None
+        opener = opener or _opener(settings, links)
         return cls(
             settings,
-            Catalog(store, settings.names, opener or _opener(settings, links), settings.count),
+            Catalog(store, settings.names, opener, settings.count),
             tokens,
             Metrics(),
             Conditions(settings.where_seconds),
@@ -89,6 +92,7 @@ class Service:
             Batches(searches, handles),
             handles,
             links=links,
+            opener=opener,
         )
 
     @property
@@ -99,7 +103,7 @@ class Service:
     @property
     def whole(self) -> bool:
         """Whether releases are searched here, and all of them."""
-        return self.links is None and self.settings.shard is None and not self.settings.partial
+        return self.opener is None and not self.settings.partial
 
     def start(self) -> None:
         """Begin to open releases, and to watch shards that lie elsewhere."""
@@ -121,9 +125,9 @@ def _opener(settings: Settings, links: Links | None) -> Opener | None:
     """Return what opens a release as the service searches it; None for a whole one that is searched here."""
     if links is not None:
         count = len(settings.shards)
-        return lambda store, ref: Gathered.open(store, ref=ref, gather=links.gather, count=count)
-    if settings.shard is not None:
-        return lambda store, ref: OneShard.open(store, ref=ref, shard=settings.shard)
+        return lambda store, ref: Gathered.of(store, ref, links.gather, count)
+    if (shard := settings.shard) is not None:
+        return lambda store, ref: OneShard.of(store, ref, shard)
     return None
 
 

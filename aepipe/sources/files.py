@@ -107,7 +107,7 @@ class Files:
         if path.is_dir():
             return cls(str(path), path, exclude=exclude)
         if path.exists():
-            _check_file(path)
+            check_file(path)
             return cls(str(path), path.parent, single=True, pattern=path.name, roots=_target(path))
         if not glob.has_magic(str(path)):
             raise SourceError(f"{path}: {_missing(path)}")
@@ -125,7 +125,7 @@ class Files:
         if path.is_dir():
             return cls(str(path), root, pattern="" if path == root else glob.escape(name), exclude=exclude)
         if path.exists():
-            _check_file(path)
+            check_file(path)
         roots = _target(path) if path.exists() else ()
         files = cls(str(path), root, single=path.exists(), pattern=name, exclude=exclude, roots=roots)
         return files._matching("nothing matches" if glob.has_magic(name) else _missing(path))
@@ -277,7 +277,7 @@ def _missing(path: Path) -> str:
     return "a link to nothing" if os.path.lexists(path) else "no such file or folder"
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Raise SourceError for a pipe, a socket or a device, which would be waited for."""
     sort = SORTS.get(stat.S_IFMT(path.stat().st_mode))
     if sort:

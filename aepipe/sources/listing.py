@@ -47,6 +47,7 @@ _LONGEST = 4
 """Times the usual length, at which a part ends in any case."""
 _ROOM = "aepipe.sources."
 _DATA = "[]"
+_known_fields: dict[type, tuple[str, ...]] = {}
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
@@ -59,12 +60,14 @@ class Listing:
         hashes: uint64[n], of their keys.
         digest: of all that is said of them.
         readers: what reads each, as text; :data:`_DATA` for what is in memory.
+        stamps: uint64[n], of what reads each and of its file; 0 where that says nothing.
     """
 
     items: list[Item]
     hashes: NDArray[np.uint64]
     digest: str
     readers: list[str] = field(repr=False)
+    stamps: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -99,15 +102,18 @@ def cut(items: Iterator[Item], usual: int = USUAL) -> Iterator[tuple[list[Item],
 def listed(items: list[Item], hashes: NDArray[np.uint64]) -> Listing:
     """Return a part with its digest; items whose reader cannot be written are read now."""
     items = [item if _can_be_written(item.reader) else _read(item) for item in items]
-    readers, stamps = [_written(item.reader) for item in items], _Stamps()
-    digest = hashlib.sha256()
+    readers, files, fresh = [_written(item.reader) for item in items], _Files(), time.time() - FRESH
+    said, stamps, newest = list[object](), list[int](), 0.0
     for item, reader in zip(items, readers, strict=True):
-        said = [item.key, item.place, item.label, item.split, dict(item.columns), item.whole.hex(), reader]
-        digest.update(_as_json([*said, stamps(item.reader)]).encode())
-    if stamps.newest > time.time() - FRESH:
-        # What changes within one tick of the clock keeps its times, so such a part is read again the next time.
+        stamp, changed = files.stamp(item.reader)
+        newest = max(newest, changed)
+        said.append([item.key, item.place, item.label, item.split, dict(item.columns), item.whole.hex(), reader, stamp])
+        # What changes within one tick of the clock keeps its times, so such a file is read again the next time.
+        stamps.append(0 if reader == _DATA or changed > fresh else key_hash(f"{reader} {stamp}"))
+    digest = hashlib.sha256(_as_json(said).encode())
+    if newest > fresh:
         digest.update(secrets.token_bytes(16))
-    return Listing(items, hashes, digest.hexdigest(), readers)
+    return Listing(items, hashes, digest.hexdigest(), readers, np.array(stamps, np.uint64))
 
 
 def write(folder: Path, listing: Listing, schema: pa.Schema) -> None:
@@ -126,6 +132,7 @@ def write(folder: Path, listing: Listing, schema: pa.Schema) -> None:
     columns = {name: pa.array(held, pa.string()) for name, held in values.items()}
     columns["whole"] = pa.array([item.whole for item in listing.items], pa.binary())
     columns["reader"] = pa.array(listing.readers, pa.string())
+    columns["stamp"] = pa.array(listing.stamps)
     data = [item.reader.data if isinstance(item.reader, InMemory) else None for item in listing.items]
     columns["data"] = pa.array(data, pa.large_binary())
     for number, name in enumerate(names):
@@ -157,63 +164,82 @@ def read(folder: Path, names: list[str]) -> Iterator[Item]:
                 yield Item(row["key"], row["place"], reader, row["label"], row["split"], columns, row["whole"])
 
 
-class _Stamps:
-    """Stamps of items by their readers; a file of many items is looked at once.
+def stamps_in(folder: Path) -> dict[str, int]:
+    """Return the stamps of the items of a part that was written, by key; without those that say nothing.
 
-    Attributes:
-        newest: the latest change of a file, in seconds since 1970.
+    Raises:
+        CorruptError: the table is damaged.
     """
+    import pyarrow.parquet as pq
+
+    file = folder / layout.Listing.TABLE
+    with table_errors_named(file):
+        table = pq.read_table(file, columns=["key", "stamp"])
+    pairs = zip(table.column("key").to_pylist(), table.column("stamp").to_pylist(), strict=True)
+    return {key: stamp for key, stamp in pairs if stamp}
+
+
+class _Files:
+    """The files behind readers; one that many items are in is looked at once."""
 
     def __init__(self) -> None:
-        self.newest = 0.0
-        self._last = ("", [0])
+        self._last: tuple[str, list[int], float] = ("", [], 0.0)
 
-    def __call__(self, reader: object) -> object:
+    def stamp(self, reader: object) -> tuple[object, float]:
+        """Return what tells that bytes are the same, and when their file changed, in seconds since 1970."""
         if isinstance(reader, InMemory):
-            return hashlib.sha256(reader.data).hexdigest()
-        found: list[object] = []
-        for one in dataclasses.fields(reader) if dataclasses.is_dataclass(reader) else ():
-            value = getattr(reader, one.name)
-            if one.name == "path":
-                found.append(self._of_file(value))
-            elif dataclasses.is_dataclass(value):
-                found.append(self(value))
-        return found
+            return hashlib.sha256(reader.data).hexdigest(), 0.0
+        found, newest = list[object](), 0.0
+        for name in _fields(type(reader)):
+            value = getattr(reader, name)
+            if name != "path" and not _fields(type(value)):
+                continue
+            stamp, changed = self._of_file(value) if name == "path" else self.stamp(value)
+            found.append(stamp)
+            newest = max(newest, changed)
+        return found, newest
 
-    def _of_file(self, path: str) -> list[int]:
+    def _of_file(self, path: str) -> tuple[list[int], float]:
         if path != self._last[0]:
             try:
                 about = os.stat(path)
-                stamp = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
-                self.newest = max(self.newest, about.st_mtime, about.st_ctime)
+                times = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+                self._last = (path, times, max(about.st_mtime, about.st_ctime))
             except (OSError, ValueError):  # whoever reads it says so
-                stamp = [-1]
-            self._last = (path, stamp)
-        return self._last[1]
+                self._last = (path, [-1], 0.0)
+        return self._last[1:]
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a reader's class; none where it cannot be written."""
+    if kind not in _known_fields:
+        writable = dataclasses.is_dataclass(kind) and kind.__module__.startswith(_ROOM)
+        _known_fields[kind] = tuple(one.name for one in dataclasses.fields(kind)) if writable else ()
+    return _known_fields[kind]
 
 
 def _can_be_written(reader: object) -> bool:
     if isinstance(reader, InMemory):
         return True
-    if not dataclasses.is_dataclass(reader) or not type(reader).__module__.startswith(_ROOM):
-        return False
-    return all(_is_plain(getattr(reader, one.name)) for one in dataclasses.fields(reader))
+    names = _fields(type(reader))
+    return bool(names) and all(_is_plain(getattr(reader, name)) for name in names)
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, InMemory):
-        return False
-    return value is None or isinstance(value, str | int | float) or _can_be_written(value)
+    if value is None or isinstance(value, str | int | float):
+        return True
+    return not isinstance(value, InMemory) and _can_be_written(value)
 
 
 def _written(reader: object) -> str:
     return _DATA if isinstance(reader, InMemory) else json.dumps(_as_list(reader))
 
 
-def _as_list(reader: Any) -> list[Any]:  # noqa: ANN401  a dataclass
-    values = [getattr(reader, one.name) for one in dataclasses.fields(reader)]
-    plain = [_as_list(value) if dataclasses.is_dataclass(value) else value for value in values]
-    return [type(reader).__module__.removeprefix(_ROOM), type(reader).__qualname__, *plain]
+def _as_list(reader: object) -> list[Any]:
+    kind = type(reader)
+    values = [getattr(reader, name) for name in _fields(kind)]
+    plain = [_as_list(value) if _fields(type(value)) else value for value in values]
+    return [kind.__module__.removeprefix(_ROOM), kind.__qualname__, *plain]
 
 
 def _reader(written: list[Any]) -> Reader:

@@ -20,8 +20,6 @@ import hashlib
 import json
 import os
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -29,11 +27,10 @@ from typing import Any, TypeVar
 
 from aepipe.errors import SourceError
 from aepipe.log import step
+from aepipe.store.addresses import PATIENCE, SilentError, answered, cache_folder, without_secrets
 
 SCHEMES = ("s3", "gs", "az", "abfs", "http", "https", "file", "memory")
 """What an address may begin with; ``memory`` is for tests."""
-PATIENCE = 30.0
-"""Seconds that a server may take for its next answer."""
 AT_ONCE = 8
 """Files that are fetched at the same time."""
 LISTING = "listing.json"
@@ -82,6 +79,26 @@ def fetched(address: str) -> Path:
         return _copied(address)
 
 
+def is_silent(url: str) -> bool:
+    """Say whether a server takes a connection and then says nothing for :data:`PATIENCE` seconds.
+
+    Drivers wait for minutes, and try again. Where there is no connection at all, a driver says so at once, and better.
+    """
+    from http.client import HTTPException
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=PATIENCE):
+            return False
+    except TimeoutError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, TimeoutError)
+    except (OSError, HTTPException, ValueError):
+        return False
+
+
 def _check_scheme(address: str) -> None:
     """Refuse an address that is not of a known scheme, or that is a chain.
 
@@ -96,9 +113,7 @@ def _check_scheme(address: str) -> None:
 
 
 def _answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0) -> T:
-    """Return what a driver's call returns; the driver runs in a thread that nobody waits for for ever.
-
-    The drivers have limits of their own, but try again so often that minutes pass.
+    """Return what a driver's call returns.
 
     Args:
         work: the call.
@@ -107,24 +122,10 @@ def _answered(work: Callable[[], T], size: Callable[[], int] = lambda: 0) -> T:
     Raises:
         SourceError: nothing has come for :data:`PATIENCE` seconds.
     """
-    from concurrent.futures import Future, wait
-
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="driver", daemon=True).start()
-    seen, since = size(), time.monotonic()
-    while not wait([done], timeout=min(PATIENCE, 1.0)).done:
-        if (now := size()) != seen:
-            seen, since = now, time.monotonic()
-        if time.monotonic() - since >= PATIENCE:
-            raise SourceError(f"no answer for {PATIENCE:g} s; is the server reachable from here?")
-    return done.result()
+    try:
+        return answered(work, size, PATIENCE)
+    except SilentError as error:
+        raise SourceError(str(error)) from None
 
 
 def _copied(address: str) -> Path:
@@ -148,7 +149,7 @@ def _copied(address: str) -> Path:
     if not files:
         raise SourceError(f"{address}: no files there")
     # A digest, because an address may have characters that no name of a file may.
-    folder = _cache() / hashlib.sha256(address.encode()).hexdigest()[:32]
+    folder = cache_folder() / hashlib.sha256(address.encode()).hexdigest()[:32]
     _update(system, root, files, folder)
     if magic:
         return folder / "files" / address[len(fixed) + 1 :]
@@ -225,11 +226,6 @@ def _listing(folder: Path) -> Stamps:
     return found
 
 
-def _cache() -> Path:
-    own, users = os.environ.get("AEPIPE_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(own).expanduser() if own else (Path(users) if users else Path.home() / ".cache") / "aepipe"
-
-
 @contextmanager
 def _named(address: str) -> Iterator[None]:
     """Raise SourceError with the address for any error of a driver."""
@@ -247,5 +243,5 @@ def _named(address: str) -> Iterator[None]:
     except PermissionError:
         raise SourceError(f"{address}: no permission to read there; are the credentials set?") from None
     except Exception as error:
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        why = without_secrets(str(error)) or type(error).__name__
         raise SourceError(f"{address}: cannot be read: {why}") from None

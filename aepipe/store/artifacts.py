@@ -4,24 +4,21 @@
 
     <root>/<kind>/<digest>/manifest.json     inputs, facts, and sha256 and size of every output; written last
     <root>/<kind>/<digest>/...               the outputs; :mod:`aepipe.store.layout` has their names
-    <root>/<kind>/.tmp-<host>-<pid>-<token>/ a draft: a directory being written; one rename gives it its name
+    <root>/<kind>/.tmp-<machine>-<random>/   a draft: a directory being written; one rename gives it its name
     <root>/work/<digest>/                    checkpoints of training that was interrupted
 
-A directory under its final name is complete. :mod:`aepipe.store.registry` knows which release is in service.
+A directory under its final name is complete. :mod:`aepipe.store.registry` knows which release is in service. On object
+storage the same names stand for objects, see :mod:`aepipe.store.backends`; artifacts are then read from copies in a
+folder of this machine that looks as above.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import logging
 import math
 import os
-import secrets
-import shutil
-import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -32,10 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError, StoreError
-from aepipe.store import layout
+from aepipe.store import backends, layout
 from aepipe.store.io import (
     disk_errors_named,
-    entries,
     files_below,
     seal_file,
     sha256_of,
@@ -46,10 +42,9 @@ from aepipe.store.io import (
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("backbone", "listing", "rows", "views", "layer", "model", "segment", "words", "release")
+KINDS = layout.KINDS
 LISTS = frozenset({"rows"})
 """Kinds that may be a list of other artifacts, which belong to them: ``parts`` among their inputs."""
-_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,12 +102,11 @@ class Draft:
         self._began = time.monotonic()
 
     def finish(self, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Ref:
-        """Write the manifest, sync everything to the disk, and rename the directory to its digest.
+        """Write the manifest, sync everything, and give the directory its digest as its name.
 
         Where the store already has that artifact, the draft is dropped, because it has the same inputs.
         """
         ref = ref_of(self._kind, inputs)
-        target = self._store.root / ref.kind / ref.digest
         body = {
             "schema": 1,
             "kind": ref.kind,
@@ -126,32 +120,32 @@ class Draft:
         body["seal"] = digest_of(body)
         write_durably(self.path / layout.MANIFEST, json.dumps(body, indent=1))
         sync_folder(self.path)
-        _mark(self.path / layout.MANIFEST)
-        self._take_name(ref, target)
-        sync_folder(target.parent)
+        self._store.backend.commit(self.path, str(ref))
         seconds = round(time.monotonic() - self._began, 3)
         about = {"ref": str(ref), "stage": str(inputs.get("stage", ref.kind)), "seconds": seconds}
         logger.debug("%s is written", ref, extra=about)
         return ref
 
-    def _take_name(self, ref: Ref, target: Path) -> None:
-        """Rename the directory; drop it where the store has that artifact, and what has that name and is none."""
-        try:
-            self.path.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
-                raise
-            if self._store.reuse(ref) or not self._store.remove(ref, unused_since=0.0):
-                shutil.rmtree(self.path)
-            else:
-                self.path.rename(target)
-
 
 class Store:
-    """A folder of artifacts; creating the object touches nothing, the first write makes it."""
+    """The artifacts of one place; the first write makes the place.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+    Args:
+        where: a folder, or an address of object storage.
+        reread: what is verified is fetched again, whatever copies this machine has.
+
+    Attributes:
+        backend: keeps the bytes.
+        address: of the store, as people write it.
+        root: the folder of this machine in which artifacts are read and drafts are written.
+
+    Raises:
+        StoreError: the address is none of a store.
+    """
+
+    def __init__(self, where: str | os.PathLike[str], *, reread: bool = False) -> None:
+        self.backend = backends.at(where, reread=reread)
+        self.address, self.root = self.backend.address, self.backend.root
         self._verified: set[Ref] = set()
 
     @classmethod
@@ -164,20 +158,17 @@ class Store:
         found = (folder / ".aepipe" for folder in (here, *here.parents))
         return cls(next((path for path in found if path.is_dir()), here / ".aepipe"))
 
+    def fresh(self, *, reread: bool = False) -> Store:
+        """Return the same store without what this object remembers of folders that it has read."""
+        return Store(self.address, reread=reread)
+
     def create(self) -> None:
-        """Make the folder: private to its owner, marked as a cache, and ignored by git."""
-        # The tag comes last, so an interrupted first write is completed by the next one.
-        if not (self.root / layout.Root.CACHE_TAG).exists():
-            try:
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError):
-                raise StoreError(f"{self.root}: no folder, so it cannot be a store; name another with --home") from None
-            (self.root / layout.Root.GIT_IGNORE).write_text("*\n")
-            (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
+        """Make the place: private to its owner."""
+        self.backend.create()
 
     def has(self, ref: Ref) -> bool:
         """Say whether the store has an artifact; one that has no manifest yet does not count."""
-        return (self.root / ref.kind / ref.digest / layout.MANIFEST).is_file()
+        return self.backend.has(str(ref))
 
     def reuse(self, ref: Ref) -> bool:
         """Say whether the store has an artifact, and mark it as used now.
@@ -185,13 +176,10 @@ class Store:
         Whoever makes something of an artifact asks this, under the lock of a collection: what was used since that lock
         was taken is not removed by :mod:`aepipe.release.gc`, whichever collection it serves.
         """
-        with self._removal(fcntl.LOCK_SH):
-            found = self.has(ref)
-            if found:
-                _mark(self.root / ref.kind / ref.digest / layout.MANIFEST)
-                with suppress(StoreError, FileNotFoundError):  # whoever opens a damaged list says so
-                    for one in self.parts(ref):
-                        _mark(self.root / one.kind / one.digest / layout.MANIFEST)
+        found = self.backend.mark(str(ref))
+        if found and ref.kind in LISTS:
+            with suppress(StoreError, FileNotFoundError):  # whoever opens a damaged list says so
+                found = self.backend.mark(*map(str, self.parts(ref)))
         return found
 
     def parts(self, ref: Ref) -> tuple[Ref, ...]:
@@ -205,23 +193,19 @@ class Store:
 
     def used(self, ref: Ref) -> float:
         """Return when an artifact was made or last used, in seconds since 1970; infinity if gone."""
-        try:
-            return (self.root / ref.kind / ref.digest / layout.MANIFEST).stat().st_mtime
-        except FileNotFoundError:
-            return math.inf
+        return self.backend.used(str(ref))
+
+    def size(self, ref: Ref) -> int:
+        """Return the bytes of an artifact; 0 if gone."""
+        return self.backend.size(str(ref))
 
     def refs(self, kind: str) -> list[Ref]:
         """Return all artifacts of one kind, oldest first.
 
         Raises:
-            StoreError: the folder cannot be read.
+            StoreError: the place cannot be read.
         """
-        found: list[tuple[int, str]] = []
-        for path in entries(self.root / kind):
-            with suppress(FileNotFoundError, NotADirectoryError):  # no artifact, or another process has removed it
-                if path.name[0] != "." and (path / layout.MANIFEST).is_file():
-                    found.append((path.stat().st_mtime_ns, path.name))
-        return [Ref(kind, name) for _, name in sorted(found)]
+        return [Ref(kind, digest) for digest in self.backend.listed(kind)]
 
     def manifest(self, ref: Ref) -> Manifest:
         """Read a manifest.
@@ -233,11 +217,11 @@ class Store:
         """
         file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
-            body = json.loads(file.read_bytes())
+            body = json.loads(self.backend.manifest(str(ref)))
             seal = body.pop("seal")
             sound = seal == digest_of(body) and body["digest"] == ref.digest
         except FileNotFoundError:
-            raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.root}") from None
+            raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.address}") from None
         except OSError as error:
             raise unread(file, error, _corrupt(file, f"it cannot be read ({error.strerror})")) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -256,7 +240,8 @@ class Store:
             CorruptError: a file is missing or has another length.
             StoreError: the system refused to look at one.
         """
-        folder, made = self.root / ref.kind / ref.digest, self.manifest(ref)
+        made = self.manifest(ref)
+        folder = self.backend.fetched(str(ref), made.outputs)
         for name, sealed in made.outputs.items():
             try:
                 about = (folder / name).stat()
@@ -274,6 +259,32 @@ class Store:
                 raise CorruptError(_named(folder / layout.MANIFEST, f"its part {error}")) from None
         return folder
 
+    def check_lengths(self, ref: Ref) -> None:
+        """Check the length of every file of an artifact, where the store keeps it.
+
+        Nothing is fetched.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptError: a file is missing or has another length.
+            StoreError: the system refused to look at one.
+        """
+        if not self.backend.checked_lengths(str(ref), self.manifest(ref).outputs):
+            self.path(ref)
+            return
+        for part in self.parts(ref):
+            self.check_lengths(part)
+
+    def output(self, ref: Ref, name: str) -> Path | None:
+        """Return one file of an artifact, without fetching the others; None where there is none.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptError: the manifest, or a file that is fetched, is not what was written.
+        """
+        sealed = self.manifest(ref).outputs.get(name)
+        return None if sealed is None else self.backend.output(str(ref), name, sealed)
+
     def verified(self, ref: Ref) -> Path:
         """Return an artifact's folder after checking the sha256 of every file, once per process.
 
@@ -286,18 +297,26 @@ class Store:
         """
         folder = self.path(ref)
         if ref not in self._verified:
-            for name, sealed in self.manifest(ref).outputs.items():
-                try:
-                    digest = sha256_of(folder / name)
-                except OSError as error:
-                    why = _corrupt(folder / name, f"it cannot be read ({error.strerror})")
-                    raise unread(folder / name, error, why) from None
-                if digest != sealed["sha256"]:
-                    raise CorruptError(_named(folder / name, "its sha256 does not match the manifest"))
+            try:
+                self._check(ref, folder)
+            except CorruptError:
+                if not self.backend.forget(str(ref)):
+                    raise
+                self._check(ref, self.path(ref))
             for part in self.parts(ref):
                 self.verified(part)
             self._verified.add(ref)
         return folder
+
+    def _check(self, ref: Ref, folder: Path) -> None:
+        for name, sealed in self.manifest(ref).outputs.items():
+            try:
+                digest = sha256_of(folder / name)
+            except OSError as error:
+                why = _corrupt(folder / name, f"it cannot be read ({error.strerror})")
+                raise unread(folder / name, error, why) from None
+            if digest != sealed["sha256"]:
+                raise CorruptError(_named(folder / name, "its sha256 does not match the manifest"))
 
     @contextmanager
     def draft(self, kind: str) -> Iterator[Draft]:
@@ -307,16 +326,8 @@ class Store:
             FullError: the disk is full.
             StoreError: the store cannot be written.
         """
-        path = self._temporary(kind)
-        try:
-            with disk_errors_named(self.root):
-                self.create()
-                path.parent.mkdir(exist_ok=True)
-                _sweep(path.parent)
-                path.mkdir()
-                yield Draft(self, kind, path)
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        with self.backend.draft(kind) as path, disk_errors_named(self.root):  # before a full disk is emptied
+            yield Draft(self, kind, path)
 
     def remove(self, ref: Ref, *, unused_since: float = math.inf) -> bool:
         """Remove an artifact; it loses its name before its files go, so nobody sees a part of it.
@@ -331,65 +342,22 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
-        with disk_errors_named(self.root), self._removal(fcntl.LOCK_EX):
-            if self.has(ref) and self.used(ref) >= unused_since:
-                return False
-            self._clear(ref)
-        return True
-
-    def _clear(self, ref: Ref) -> None:
-        """Take away what stands under the name of an artifact, whatever it is."""
-        temporary = self._temporary(ref.kind)
-        with suppress(FileNotFoundError):
-            (self.root / ref.kind / ref.digest).rename(temporary)
-        if temporary.is_dir() and not temporary.is_symlink():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:  # a file or a link in the place of a folder
-            temporary.unlink(missing_ok=True)
-        self._verified.discard(ref)
-
-    @contextmanager
-    def _removal(self, how: int) -> Iterator[None]:
-        """Hold the lock between those who use artifacts, together, and those who remove one, alone."""
-        folder = self.root / layout.Root.LOCKS
-        try:
-            folder.mkdir(exist_ok=True)
-            stream = (folder / layout.Root.REMOVAL).open("a", encoding="utf-8")
-        except OSError as error:
-            if how == fcntl.LOCK_EX or error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
-                raise
-            yield  # nothing is removed from a store that can only be read, or that is not there
-            return
-        with stream:
-            fcntl.flock(stream, how)
-            yield
+        gone = self.backend.remove(str(ref), unused_since)
+        if gone:
+            self._verified.discard(ref)
+        return gone
 
     def work(self, ref: Ref) -> Path:
-        """Return the folder for checkpoints of an unfinished artifact; it outlives a kill."""
-        path = self.root / layout.Root.WORK / ref.digest
-        with disk_errors_named(self.root):
-            self.create()
-            path.mkdir(parents=True, exist_ok=True)
-            _mark(path)
-        return path
-
-    def _temporary(self, kind: str) -> Path:
-        # Names with host and process let _sweep tell the drafts of dead processes from those being written.
-        return self.root / kind / f".tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        """Return the folder for checkpoints of an unfinished artifact; they outlive a kill."""
+        return self.backend.work(ref.digest)
 
     def work_done(self, ref: Ref) -> None:
         """Remove the checkpoints of a finished artifact."""
-        shutil.rmtree(self.root / layout.Root.WORK / ref.digest, ignore_errors=True)
+        self.backend.drop_work(ref.digest)
 
-
-def _mark(manifest: Path) -> None:
-    """Note that an artifact is used now; by the clock of Python, since that of a file system is late by some ms."""
-    now = time.time_ns()
-    try:
-        os.utime(manifest, ns=(now, now))
-    except PermissionError:  # the file of another user
-        with suppress(OSError):
-            os.utime(manifest)
+    def place(self, name: str) -> str:
+        """Return the full name of a small file of the store, for messages."""
+        return f"{self.address}/{name}"
 
 
 def _parts_in(made: Manifest) -> tuple[Ref, ...]:
@@ -404,25 +372,6 @@ def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
 def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON, as hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the drafts of processes of this host that died."""
-    for path in parent.glob(".tmp-*-*-*"):
-        host, pid, _ = path.name.rsplit("-", 2)
-        if host == f".tmp-{socket.gethostname()}" and pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process of this host runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _named(file: Path, what: str) -> str:

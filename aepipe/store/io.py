@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -227,6 +227,28 @@ def files_below(folder: Path) -> list[str]:
         elif path.is_file():
             found.append(path.name)
     return sorted(found)
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what another process removes is not counted."""
+    found = 0
+    with suppress(FileNotFoundError):
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):
+                found += path.stat().st_size if path.is_file() else 0
+    return found
+
+
+def append_line(file: Path, line: str) -> None:
+    """Append one line to a log durably; first end a line that a crash cut off."""
+    with file.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(line.encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import Final
 
+KINDS: Final = ("backbone", "listing", "rows", "views", "layer", "model", "segment", "words", "release")
+"""Kinds of artifacts."""
 MANIFEST: Final = "manifest.json"
 """Inputs, facts and checksums of an artifact; an artifact without it is not there."""
 
@@ -51,6 +53,12 @@ class Root:
     REPORTS: Final = "reports"  # one page for each collection
     PREFECT: Final = "prefect"  # Prefect's own database
     SEARCHES: Final = "searches"  # one journal for each search for a better recipe
+
+    # On object storage only:
+    OBJECTS: Final = "store.json"  # says that the server keeps what a store relies on
+    BLOBS: Final = "blob"  # the files of all artifacts, each under its sha256
+    REMOVED: Final = "removed"  # manifests of artifacts that were removed; their files stay for another day
+    LINES: Final = "log"  # an object for each line of the log
 
     @staticmethod
     def feedback(name: str) -> str:
@@ -109,6 +117,7 @@ class Listing:
     """Some items of a large collection, before they are read; see :mod:`aepipe.sources.listing`."""
 
     TABLE: Final = "listing.parquet"
+    STAMPS: Final = "stamps.npy"  # of the rows of the part that it gave
 
 
 class Views:

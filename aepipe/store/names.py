@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from aepipe.errors import CorruptError
+from aepipe.errors import BusyError, CorruptError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import write_into_folder
+
+TRIES = 5
+"""Times that the file is written while others write it, too."""
 
 
 def given(store: Store) -> dict[str, str]:
@@ -24,9 +26,9 @@ def given(store: Store) -> dict[str, str]:
     Raises:
         CorruptError: the file is not what was written.
     """
-    file = store.root / layout.Root.NAMES
+    file = store.place(layout.Root.NAMES)
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(store.backend.read(layout.Root.NAMES))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -49,7 +51,13 @@ def present(store: Store, release: Ref, recorded: str) -> str:
 
 def give(store: Store, names: Mapping[str, str | None]) -> None:
     """Give releases a name, by digest; None forgets that one had another than the recorded one."""
-    before = given(store)
-    after = {digest: name for digest, name in {**before, **names}.items() if name is not None}
-    if after != before:
-        write_into_folder(store.root / layout.Root.NAMES, json.dumps(after, indent=1))
+    for left in reversed(range(TRIES)):
+        before = given(store)
+        after = {digest: name for digest, name in {**before, **names}.items() if name is not None}
+        try:
+            if after != before:
+                store.backend.swap(layout.Root.NAMES, json.dumps(after, indent=1).encode())
+            return
+        except BusyError:  # another collection was renamed at this moment
+            if not left:
+                raise

@@ -13,7 +13,6 @@ from typing import Any
 from aepipe.errors import StoreError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import write_into_folder
 
 NAMES = ("files", "skipped", "passed_over", "unreadable", "left_out", "notes", "backbone")
 """Facts of rows that are about reading: files that were read, files passed over (how many, and by reason), unreadable
@@ -29,12 +28,12 @@ def keep(store: Store, name: str, rows: Ref, facts: Mapping[str, Any]) -> None:
         rows: that the run got.
         facts: those of :data:`NAMES`.
     """
-    write_into_folder(store.root / layout.Root.reading(name), json.dumps({"rows": str(rows), **facts}, indent=1))
+    store.backend.write(layout.Root.reading(name), json.dumps({"rows": str(rows), **facts}, indent=1).encode())
 
 
 def _last(store: Store, name: str) -> dict[str, Any]:
     try:
-        found = json.loads((store.root / layout.Root.reading(name)).read_bytes())
+        found = json.loads(store.backend.read(layout.Root.reading(name)))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -46,11 +45,14 @@ def facts_of(store: Store, name: str, rows: Ref) -> dict[str, Any]:
     Returns:
         Those of :data:`NAMES` that are known; stores of earlier versions know few. ``list`` is the file with all names.
     """
-    listed, found = store.root / layout.Root.quarantine(name), _last(store, name)
+    found, listed = _last(store, name), None
     if found.pop("rows", None) != str(rows):
         try:
             found = store.manifest(rows).facts
         except StoreError:  # the rows are gone or damaged, of which others tell
             return {}
-        listed = store.root / rows.kind / rows.digest / layout.Rows.QUARANTINE
-    return {key: found[key] for key in NAMES if key in found} | {"list": str(listed) if listed.exists() else None}
+        listed = store.output(rows, layout.Rows.QUARANTINE)
+    else:
+        listed = store.backend.file(layout.Root.quarantine(name))
+    known = {key: found[key] for key in NAMES if key in found}
+    return known | {"list": str(listed) if listed is not None and listed.exists() else None}

@@ -13,27 +13,22 @@ release.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import re
-import socket
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from math import inf
-from pathlib import Path
-from typing import TextIO
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError, system_words
 from aepipe.store import layout
-from aepipe.store.artifacts import Manifest, Ref, Store, is_alive
-from aepipe.store.io import disk_errors_named, entries, write_durably
+from aepipe.store.artifacts import Manifest, Ref, Store
+from aepipe.store.backends.locks import signature
+from aepipe.store.names import TRIES
 from aepipe.store.names import given as names_given
 
 logger = logging.getLogger(__name__)
@@ -47,7 +42,6 @@ POLL = 0.1
 UNNAMED = 1.0
 """Seconds in which a process that has just taken a lock writes who it is; one that lets it go erases that first."""
 POLL_UNNAMED = 0.005
-_HOLDER = re.compile(r"process (?P<process>\d+), since (?P<since>\S+?)(?:, on (?P<host>.+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +74,7 @@ class Event:
 
 def names(store: Store) -> list[str]:
     """Return the names that have a release in service."""
-    folder = store.root / layout.Root.SERVICE
-    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    return store.backend.names(layout.Root.SERVICE)
 
 
 def current(store: Store, name: str) -> Ref | None:
@@ -90,9 +83,9 @@ def current(store: Store, name: str) -> Ref | None:
     Raises:
         CorruptError: the service file does not hold a digest.
     """
-    file = store.root / layout.Root.SERVICE / name
+    file = f"{layout.Root.SERVICE}/{name}"
     try:
-        digest = file.read_text(encoding="ascii").strip()
+        digest = store.backend.read(file).decode("ascii").strip()
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -100,7 +93,8 @@ def current(store: Store, name: str) -> Ref | None:
     except (UnicodeDecodeError, OSError, ValueError):
         digest = ""
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        raise CorruptError(f"{file}: corrupt, not one line with a digest; `aepipe promote RELEASE` writes it again")
+        remedy = "`aepipe promote RELEASE` writes it again"
+        raise CorruptError(f"{store.place(file)}: corrupt, not one line with a digest; {remedy}")
     return Ref("release", digest)
 
 
@@ -119,7 +113,8 @@ def resolve(store: Store, name: str | None = None) -> tuple[str, Ref]:
     if not known:
         there = [ref.short for ref in store.refs("release")]
         or_one = f"; these are in the store, for `aepipe promote RELEASE`: {', '.join(there[-3:])}" if there else ""
-        raise NotFoundError(f"{store.root}: no release is in service; `aepipe run RECIPE_OR_FOLDER` makes one{or_one}")
+        made = f"`aepipe run RECIPE_OR_FOLDER` makes one{or_one}"
+        raise NotFoundError(f"{store.address}: no release is in service; {made}")
     if name is None and len(known) > 1:
         raise NotFoundError(f"several collections are in service, choose one with --name: {', '.join(known)}")
     # Letters with accents may be typed in two ways; a name has one.
@@ -136,6 +131,9 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
     """Put a release into service.
 
     The log is written first, so that every release in service has a line there, even after a crash in between.
+
+    Raises:
+        BusyError: another process has put a release into service meanwhile, in spite of the lock.
     """
     try:
         before = current(store, name)
@@ -143,11 +141,12 @@ def promote(store: Store, name: str, ref: Ref, *, why: str, action: str = "promo
         before = None
     when = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(when, name, action, before.digest if before else "", ref.digest, why)
-    with disk_errors_named(store.root):
-        append_line(store.root / layout.Root.LOG, event.line())
-        folder = store.root / layout.Root.SERVICE
-        folder.mkdir(exist_ok=True)
-        write_durably(folder / name, ref.digest + "\n")
+    line = store.backend.append(layout.Root.LOG, event.line())
+    try:
+        store.backend.swap(f"{layout.Root.SERVICE}/{name}", f"{ref.digest}\n".encode())
+    except BusyError:
+        store.backend.retract(line)
+        raise
     keep_next_id(store, name, ref)
     return event
 
@@ -171,16 +170,16 @@ def next_id(store: Store, name: str) -> int:
     Raises:
         CorruptError: the file does not hold a number.
     """
-    file = store.root / layout.Root.IDS / name
+    file = f"{layout.Root.IDS}/{name}"
     try:
-        return int(file.read_text(encoding="ascii"))
+        return int(store.backend.read(file).decode("ascii"))
     except FileNotFoundError:
         return 0
     except PermissionError as error:
         raise StoreError(system_words(error)) from None
     except (ValueError, OSError):
         raise CorruptError(
-            f"{file}: corrupt, not one line with a number; write the highest id ever given plus one there"
+            f"{store.place(file)}: corrupt, not one line with a number; write the highest id ever given plus one there"
         ) from None
 
 
@@ -190,11 +189,14 @@ def keep_next_id(store: Store, name: str, release: Ref) -> None:
         given = int(store.manifest(release).facts.get("next_id", 0))
     except StoreError:  # a release that cannot be read gives no ids
         return
-    if given > next_id(store, name):
-        folder = store.root / layout.Root.IDS
-        with disk_errors_named(store.root):
-            folder.mkdir(exist_ok=True)
-            write_durably(folder / name, f"{given}\n")
+    for left in reversed(range(TRIES)):
+        try:
+            if given > next_id(store, name):
+                store.backend.swap(f"{layout.Root.IDS}/{name}", f"{given}\n".encode())
+            return
+        except BusyError:  # another process has kept one at this moment
+            if not left:
+                raise
 
 
 def previous(store: Store, name: str) -> Ref:
@@ -279,8 +281,7 @@ def refuse(store: Store, name: str, ref: Ref, *, why: str) -> None:
 
 def log(store: Store, event: Event) -> None:
     """Append an event to the log."""
-    with disk_errors_named(store.root):
-        append_line(store.root / layout.Root.LOG, event.line())
+    store.backend.append(layout.Root.LOG, event.line())
 
 
 def history(store: Store, name: str | None = None, *, refused: bool = False, dropped: bool = False) -> list[Event]:
@@ -331,18 +332,12 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
         BusyError: another process holds the lock, and still does after that time.
         StoreError: this user may not write to the store.
     """
-    with ExitStack() as held:
-        with disk_errors_named(store.root):
-            store.create()
-            folder = store.root / layout.Root.LOCKS
-            folder.mkdir(exist_ok=True)
-            stream = held.enter_context((folder / name).open("a+", encoding="utf-8"))
+    with closing(store.backend.lock(name)) as one:
         begun = time.monotonic()
         until = begun + wait
         said = not wait
-        while not _taken(stream):
-            stream.seek(0)
-            holder = stream.read().strip()
+        while not one.taken():
+            holder = one.holder()
             if not holder and time.monotonic() - begun < UNNAMED:
                 time.sleep(POLL_UNNAMED)
                 continue
@@ -352,17 +347,13 @@ def lock(store: Store, name: str, *, wait: float = 0) -> Iterator[None]:
                 said = True
             left = until - time.monotonic()
             if left <= 0:
-                raise BusyError(f"{name}: another run is writing to {store.root} ({holder}); wait for its end")
+                raise BusyError(f"{name}: another run is writing to {store.address} ({holder}); wait for its end")
             time.sleep(min(POLL, left))
-        stream.truncate(0)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        stream.write(f"process {os.getpid()}, since {now}, on {socket.gethostname()}")
-        stream.flush()
+        one.sign(signature())
         try:
             yield
         finally:
-            with suppress(OSError):  # whoever is gone is known by its process, too
-                stream.truncate(0)
+            one.release()
 
 
 def writing_since(store: Store) -> float:
@@ -374,32 +365,7 @@ def writing_since(store: Store) -> float:
     Raises:
         StoreError: a lock cannot be read.
     """
-    return min((_since(file) for file in entries(store.root / layout.Root.LOCKS) if file.name[0] != "."), default=inf)
-
-
-def _since(lock_file: Path) -> float:
-    try:
-        text = lock_file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise StoreError(system_words(error)) from None
-    if not text:
-        return inf
-    found = _HOLDER.fullmatch(text)
-    if found is None:  # half of it is written
-        return 0.0
-    here = found["host"] in {None, socket.gethostname()}
-    if here and not is_alive(int(found["process"])):
-        return inf
-    began = datetime.fromisoformat(found["since"]).timestamp()
-    return began if began <= time.time() else 0.0
-
-
-def _taken(stream: TextIO) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return min(store.backend.writers(), default=inf)
 
 
 def _stacked(stack: list[str], event: Event) -> list[str]:
@@ -409,26 +375,12 @@ def _stacked(stack: list[str], event: Event) -> list[str]:
     return stack if stack[-1:] == [event.after] else [*stack, event.after]
 
 
-def append_line(file: Path, line: str) -> None:
-    """Append one line to a log durably; first end a line that a crash cut off."""
-    with file.open("ab+") as stream:
-        if stream.tell():
-            stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":
-                stream.write(b"\n")
-        stream.write(line.encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _events(store: Store) -> list[Event]:
     """Return the lines of the log as they were written."""
-    file = store.root / layout.Root.LOG
     try:
-        lines = file.read_bytes().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        lines = []
+        lines = store.backend.lines(layout.Root.LOG)
     except OSError as error:
+        file = store.place(layout.Root.LOG)
         raise StoreError(
             f"{file}: the log cannot be read ({error.strerror}); it is a file of text, which may also be missing"
         ) from None

@@ -114,7 +114,7 @@ class SentenceVectors:
         Where letters stand in no order, a word is cut into many pieces, and each of them costs.
         """
         cut = self._cut(word)
-        return sum(score for _, score in cut) / max(1, len(word) + 1)
+        return sum(score for _, score in cut) / max(1, len(word))
 
     def _numbered(self, text: str) -> list[int]:
         return [_BEGIN, *self._tokens(text)[: LONGEST - 2], _END]

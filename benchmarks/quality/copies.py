@@ -249,10 +249,11 @@ def rows_of(runs: list[dict[str, Found]]) -> list[dict[str, Any]]:
         }
         overall = each.mean((1, 2))
         spread = float(overall.std(ddof=1)) if len(runs) > 1 else 0.0
-        threshold = float(np.mean([run[name][1] for run in runs]))
-        told.append(
-            {"system": name, "threshold": threshold, "overall": float(overall.mean()), "overall_sd": spread, **by_edit}
-        )
+        thresholds = [run[name][1] for run in runs]
+        threshold = None if np.isnan(thresholds).any() else float(np.mean(thresholds))
+        means = {edit: float(each.mean((0, 2))[row]) for row, edit in enumerate(EDITS)}
+        whole = {"overall": float(overall.mean()), "overall_sd": spread}
+        told.append({"system": name, "threshold": threshold, **whole, **means, **by_edit})
     return told
 
 

@@ -84,7 +84,8 @@ def measure(kind: str, rows: int, count: int, queries: int) -> dict[str, Any]:
     figures = {
         name: {"median": float(np.median(one)), "p99": float(np.percentile(one, 99))} for name, one in took.items()
     }
-    return {"kind": kind, "rows": rows, "shards": count, **figures}
+    ratio = figures["in turn"]["median"] / figures["one"]["median"]
+    return {"kind": kind, "rows": rows, "shards": count, "ratio": ratio, **figures}
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ def main() -> None:
     for kind in asked.kinds:
         one = measure(kind, asked.rows, asked.shards, asked.queries)
         told = ", ".join(f"{name} {one[name]['median']:.3f} (p99 {one[name]['p99']:.3f})" for name in ARMS)
-        print(f"{kind}: {told}; in turn {one['in turn']['median'] / one['one']['median']:.2f} x", flush=True)
+        print(f"{kind}: {told}; in turn {one['ratio']:.2f} x", flush=True)
         rows.append(one)
     settings = {"k": K, "queries": asked.queries, "bits": N_BITS, "cores": os.cpu_count()}
     write(asked.json, rows, PACKAGES, settings=settings)

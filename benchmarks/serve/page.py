@@ -114,7 +114,7 @@ def mapped(store: Path) -> Iterator[Figure]:
         page = _page(chromium, running)
         began = time.perf_counter()
         page.goto(f"/c/{release.name}/map")
-        page.wait_for_selector("canvas[data-state]")
+        page.wait_for_selector('canvas[data-drawn]:not([data-drawn="0"])')
         yield Figure(23, "page: map of a million rows, first picture", time.perf_counter() - began, "s")
         page.wait_for_function("() => / of [\\d,.]+ items/.test(document.querySelector('.summary')?.innerText ?? '')")
         box = page.locator("canvas").bounding_box()

@@ -45,6 +45,8 @@ PACKAGES = ("pillow", "numpy", "pyarrow")
 PHOTOS = ROOT.parent / "shared" / "data" / "caltech101" / "photos-160px.tar"
 SAMPLE = ROOT / "data" / "fashion-mnist.parquet"
 CHUNK = 16
+PART = 500
+"""Items of a part; that of large collections is 20 times as large, so that a part costs less there."""
 WIDTH, HEIGHT = 512, 384
 
 
@@ -97,20 +99,20 @@ def pooled(pool: Executor, paths: list[Path], size: int) -> None:
         pass
 
 
-def photos_in(folder: Path, size: int) -> Source:
-    """Return a folder of images as a source."""
+def photos_in(folder: Path, size: int, part: int = 0) -> Source:
+    """Return a folder of images as a source; ``part`` is the number of items of a part of the rows."""
     table = {
         "name": "benchmark",
-        "source": {"kind": "images", "path": str(folder)},
+        "source": {"kind": "images", "path": str(folder), "part": part},
         "features": {"size": [size, size]},
         "layers": [{"net": "dense"}],
     }
     return resolve(parse(table, folder / "recipe.toml"))
 
 
-def ingested(folder: Path, size: int) -> Callable[[], None]:
+def ingested(folder: Path, size: int, part: int = 0) -> Callable[[], None]:
     """Return ingestion into a new store."""
-    source = photos_in(folder, size)
+    source = photos_in(folder, size, part)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -183,6 +185,7 @@ def main() -> None:
             f"sha256 and decode, {workers} threads": lambda: pooled(threads, paths, size),
             f"sha256 and decode, {workers} processes": lambda: pooled(processes, paths, size),
             "ingest": ingested(Path(folder), size),
+            f"ingest, parts of {PART}": ingested(Path(folder), size, PART),
             "ingest, nothing changed": unchanged(Path(folder), Path(scratch), size),
         }
         seconds = rounds(arms, arguments.rounds)

@@ -31,7 +31,7 @@ from aepipe.errors import (
 )
 from aepipe.sources import extras
 from aepipe.sources.packages import EXTRAS
-from aepipe.store.artifacts import Store
+from aepipe.store.artifacts import Ref, Store
 from tests.cli.conftest import Aepipe
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,9 @@ HEAVY = (
     "onnx",
     "matplotlib",
     "jinja2",
+    "fsspec",
+    "asyncio",
+    "aepipe.store.backends.objects",
     "aepipe.learn",
     "aepipe.pipeline.resolve",
 )
@@ -77,6 +80,29 @@ def test_nor_does_one_in_known_words(known_colours: Store, tmp_path: Path) -> No
     hits, heavy, *_ = _cold_query(known_colours, tmp_path, "something red")
     assert '"understood": ["red"' in hits
     assert heavy == "[]"
+
+
+def test_a_refresh_of_what_has_not_changed_starts_no_server_and_loads_nothing_that_trains(
+    own_store: tuple[Store, Ref], tmp_path: Path
+) -> None:
+    store, ref = own_store
+    script = """
+import sys
+sys.argv = ["aepipe", "refresh"]
+from aepipe.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+unused = ("torch", "prefect", "sklearn", "scipy", "onnx", "matplotlib", "jinja2", "flows", "aepipe.learn")
+print([name for name in unused if name in sys.modules])
+"""
+    found = _python(script, home=store, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    said, loaded = found.stdout.splitlines()
+    assert said == f"pictures: release {ref.short} is in service, the source has not changed"
+    assert loaded == "[]"
+    assert not (store.root / "prefect").exists()
 
 
 def _cold_query(store: Store, folder: Path, *asked: str) -> list[str]:

@@ -301,6 +301,25 @@ def test_a_large_folder_is_answered_in_blocks(
     assert all(line["hits"][0]["distance"] == 0 for line in found)  # type: ignore[index]
 
 
+def test_an_earlier_contact_sheet_in_the_asked_folder_is_overwritten_and_not_asked_with(
+    aepipe: Aepipe, boot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "asked").mkdir()
+    (tmp_path / "asked" / "boot.png").write_bytes(boot.read_bytes())
+    first, second = (aepipe("query", "asked", "--picture", "asked/sheet.png", "-k", 2) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0, second.output
+    assert first.stdout == second.stdout
+    other = aepipe("query", "asked", "--picture", "asked/boot.png")
+    assert other.exit_code == 2
+    assert "asked with" in other.stderr
+
+
+def test_words_out_of_a_pipe_are_no_picture(aepipe: Aepipe) -> None:
+    found = aepipe("query", "-", stdin=b"a red boot\n")
+    assert found.exit_code == 2
+    assert found.stderr.startswith("aepipe: -: words, and no file; this collection answers files")
+
+
 def test_unreadable_pictures_are_reported_and_the_others_answered(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(boot.read_bytes()[:60])
     (tmp_path / "empty.png").touch()

@@ -28,7 +28,8 @@ from tests.support.releases import make_release, pictures_of
 
 FIELDS = {
     "name", "release", "in_service", "promoted", "created", "rows", "changes", "distinct_codes", "n_bits", "index",
-    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining", "path",
+    "shards", "fingerprint", "aligned", "layers", "source", "backbone", "words", "read", "scores", "pretraining",
+    "path",
 }  # fmt: skip
 
 
@@ -163,6 +164,14 @@ def test_layers_are_named_in_a_few_words() -> None:
         "code": {"bits": 32},
     }
     assert facts.layer_names(recipe) == ["dense 512 relu", "conv 16 32", "32 bits"]
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "show", "verify"])
+def test_a_collection_may_stand_for_its_release(aepipe: Aepipe, verb: str) -> None:
+    assert aepipe(verb, "pictures").stdout == aepipe(verb).stdout
+    unknown = aepipe(verb, "boots")
+    assert unknown.exit_code == 2
+    assert "no release starts with 'boots'" in unknown.stderr
 
 
 def test_evaluate_prints_the_scores(aepipe: Aepipe, full_store: Store) -> None:

@@ -20,6 +20,14 @@ def test_words_are_answered_as_files_are(aepipe: Aepipe, colours: Store) -> None
     assert (red["query"], red["hits"][0]["label"], blue["hits"][0]["label"]) == ("red", "red", "blue")
 
 
+def test_words_come_out_of_a_pipe(aepipe: Aepipe, colours: Store) -> None:
+    picture = (colours.root.parent / "pictures" / "blue" / "1.png").read_bytes()
+    asked = ("-", "-k", 1, "--json")
+    words = json.loads(aepipe("query", *asked, home=colours, stdin=b"red\n").stdout)
+    assert (words["query"], words["hits"][0]["label"]) == ("red", "red")
+    assert json.loads(aepipe("query", *asked, home=colours, stdin=picture).stdout)["hits"][0]["label"] == "blue"
+
+
 def test_plus_and_not_and_weight(aepipe: Aepipe, colours: Store) -> None:
     found = aepipe("query", "--key", "red/0.png", "--plus", "white", "--weight", 0.5, "-k", 1, home=colours)
     assert found.exit_code == 0, found.output

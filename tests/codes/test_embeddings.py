@@ -25,3 +25,13 @@ def test_zeros_have_no_angle() -> None:
     assert cosines(rows[0], rows).tolist() == [0, 0]
     assert quantize(np.empty((0, 3), np.float32)).shape == (0, 3)
     assert quantize(np.empty((3, 0), np.float32)).shape == (3, 0)
+
+
+def test_a_zero_vector_has_no_angle_whatever_the_memory_held() -> None:
+    rows = np.zeros((64, 2), np.float32)
+    used = [np.full(len(rows), np.nan, np.float32) for _ in range(7)]
+    del used
+    found = cosines(np.ones(2, np.int8), rows)
+    assert found.tolist() == [0.0] * 64
+    assert found.dtype == np.float32, "also for int8"
+    assert cosines(np.ones(2, np.float16), np.ones((3, 2), np.int8)).dtype == np.float32

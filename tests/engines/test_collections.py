@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ class Jobs:
 
     def _work(self, number: int) -> None:
         while not self.ended.is_set():
-            for stage in ("ingest", "encoding"):
+            for stage in ("ingest", "encode"):
                 if (plan := self.engine.plan(stage)) is not None:
                     self.parts += [one.part for one in self.engine.work(stage, plan, (number, self.count))]
             time.sleep(0.02)
@@ -115,7 +116,7 @@ def test_the_environment_comes_before_the_recipe(recipe: Path, tmp_path: Path, m
     with pytest.raises(RecipeError, match="engine 'abacus': unknown"):
         aepipe.run(recipe, home=tmp_path / "store")
     with engines.using("local"):
-        assert engines.os.environ[engines.VARIABLE] == "abacus"
+        assert os.environ[engines.VARIABLE] == "abacus"
     with engines.using("local", over=True):
-        assert engines.os.environ[engines.VARIABLE] == "local"
-    assert engines.os.environ[engines.VARIABLE] == "abacus"
+        assert os.environ[engines.VARIABLE] == "local"
+    assert os.environ[engines.VARIABLE] == "abacus"

@@ -43,6 +43,7 @@ def test_figures_are_distances_in_the_space() -> None:
     assert found["outside"] == pytest.approx(outside, abs=1e-3)
     assert found["sparse"] == pytest.approx(outside - np.log(np.linalg.norm(asked, axis=1)), abs=1e-3)
     assert found["dense"] == pytest.approx(np.log(inside) - np.log(np.linalg.norm(at, axis=1)), abs=1e-3)
+    assert found["strong"] == pytest.approx(asked.std(axis=1), abs=1e-5)
 
 
 def test_strangers_are_found_and_new_rows_are_not() -> None:

@@ -77,7 +77,7 @@ def _watched(library: Any, hear: Callable[[int, int, bytes, int], None]) -> Iter
     try:
         yield
     finally:
-        library.failing_watch(ctypes.cast(None, _HEARD))
+        library.failing_watch(None)
 
 
 def place_of(path: str, root: Path) -> str:

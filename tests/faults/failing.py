@@ -117,7 +117,7 @@ class Failing(Trials):
         """
         for start in range(0, len(cases), TOGETHER):
             some = cases[start : start + TOGETHER]
-            found = trials.in_child(lambda some=some: [self.attempt(case) for case in some])
+            found = trials.in_child(partial(self._attempts, some))
             if len(found) != len(some):  # it was killed
                 found = [None] * len(some)
             for case, one in zip(some, found, strict=True):
@@ -131,6 +131,9 @@ class Failing(Trials):
                 tried = {"verb": case.verb, "call": case.number, "error": errno.errorcode[case.error]}
                 line = {**tried, **about, "kind": case.call.kind, "met": done[0], "known": known, "wrong": wrong}
                 print(json.dumps(line), file=to, flush=True)
+
+    def _attempts(self, cases: Sequence[Case]) -> list[list[Any]]:
+        return [self.attempt(case) for case in cases]
 
     def attempt(self, case: Case) -> list[Any]:
         """Do a verb while one of its calls fails.

@@ -1,19 +1,22 @@
 """Two first runs on a store that is not there yet, each in a process of its own; a program.
 
-    python -m tests.faults.first_runs FOLDER TIMES
+    python -m tests.faults.first_runs FOLDER TIMES [servers]
 
 Two children run at the same time, the parent only imports. In turn they make two collections, and one collection twice,
 where one waits for the other. It prints a line of JSON for each time: what both said, and what is wrong afterwards.
+
+With ``servers``, each is a process as a person starts it, with a Prefect server of its own, which takes much longer.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,23 +34,41 @@ from tests.support.plain_flows import plain_flows, write_collection
 
 BOTH = (("one", "two"), ("one", "one"))
 ROWS = 24
+WORDS = ("run", "--home", "new", "--wait", "10m")
+End = Callable[[], Any]
+"""What waits for the end of a run, and gives its status and its lines."""
 
 
-def attempt(folder: Path, names: tuple[str, str]) -> dict[str, Any]:
+def attempt(folder: Path, names: tuple[str, str], begun: Callable[[str], End]) -> dict[str, Any]:
     """Run two recipes at once on a store that is not there; return what both said and what is wrong afterwards."""
     store = folder / "new"
     shutil.rmtree(store, ignore_errors=True)
-    at = time.monotonic() + 0.05
-    ends = [trials.begun(partial(_run, at, name)) for name in names]
+    ends = [begun(name) for name in names]
     done = [end() for end in ends]
     wrong = [f"{name}: {found}" for name, found in zip(names, done, strict=True) if found[0] != 0]
     wrong += trials.in_child(lambda: [*_lacking(Store(store), names)])
     return {"names": names, "statuses": [found[0] for found in done], "wrong": wrong}
 
 
-def _run(when: float, name: str) -> tuple[int, list[str]]:
-    time.sleep(max(0.0, when - time.monotonic()))
-    done = trials.do(["run", f"{name}.toml", "--home", "new", "--wait", "2m"])
+def in_child(name: str) -> End:
+    """Begin a run in a child, without Prefect."""
+    return trials.begun(partial(_run, name))
+
+
+def with_server(name: str) -> End:
+    """Begin a run with a Prefect server of its own."""
+    command = [sys.executable, "-m", "aepipe", *WORDS, f"{name}.toml"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def end() -> tuple[int, list[str]]:
+        _, said = process.communicate()
+        return process.returncode, said.splitlines()[-3:]
+
+    return end
+
+
+def _run(name: str) -> tuple[int, list[str]]:
+    done = trials.do([*WORDS, f"{name}.toml"])
     unforeseen = [] if isinstance(done.exception, SystemExit | None) else [repr(done.exception)]
     return done.exit_code, [*trials.said(done), *unforeseen]
 
@@ -69,6 +90,16 @@ def _lacking(store: Store, names: tuple[str, str]) -> Iterator[str]:
             yield f"{name}: {registry.history(store, name)}"
 
 
+def with_servers(folder: Path, times: int) -> None:
+    """Be the program, with runs as a person starts them."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    os.chdir(folder)
+    for name in {name for names in BOTH for name in names}:
+        write_collection(folder, name)
+    for turn in range(times):
+        print(json.dumps(attempt(folder, BOTH[turn % len(BOTH)], with_server)), flush=True)  # noqa: T201  the output
+
+
 def main(folder: Path, times: int) -> None:
     """Be the program."""
     logging.disable(logging.CRITICAL)
@@ -81,8 +112,8 @@ def main(folder: Path, times: int) -> None:
         for owner, name in ((Store, "create"), (registry, "write_durably"), (Draft, "finish")):
             slow(owner, name, patched)
         for turn in range(times):
-            print(json.dumps(attempt(folder, BOTH[turn % len(BOTH)])), flush=True)  # noqa: T201  the output
+            print(json.dumps(attempt(folder, BOTH[turn % len(BOTH)], in_child)), flush=True)  # noqa: T201  the output
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    (with_servers if "servers" in sys.argv[3:] else main)(Path(sys.argv[1]), int(sys.argv[2]))

@@ -19,6 +19,8 @@ EVERY = os.environ.get("AEPIPE_PAIRS", "1" if counts.ALL else "29")
 """One of so many pairs is tried."""
 FIRST_RUNS = os.environ.get("AEPIPE_FIRST_RUNS", "100" if counts.ALL else "2")
 """Times that two runs begin a store."""
+SERVERS = os.environ.get("AEPIPE_SERVERS", "100")
+"""Times that they do with Prefect servers."""
 SERVED = os.environ.get("AEPIPE_SERVED", "78")
 """Pairs of verbs below two services."""
 
@@ -38,6 +40,16 @@ def test_two_first_runs(tmp_path: Path) -> None:
     print(f"{len(found):,} times two first runs, {len(wrong)} wrong")  # noqa: T201
     counts.keep("first runs", what="two first runs on a new store", tried=len(found), wrong=len(wrong))
     assert len(found) >= 2
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.skipif(not counts.ALL, reason="takes half an hour: make soak")
+def test_two_first_runs_with_prefect_servers(tmp_path: Path) -> None:
+    found = tried("first_runs", tmp_path, SERVERS, "servers")
+    wrong = wrongs(found)
+    counts.keep(
+        "first runs with servers", what="two first runs with Prefect servers", tried=len(found), wrong=len(wrong)
+    )
     assert not wrong, "\n".join(wrong)
 
 

@@ -14,6 +14,7 @@ import pytest
 from aepipe.engines import Done, Needs, Part, Work
 from aepipe.engines.local import Local
 from aepipe.errors import SourceError
+from aepipe.log import Progress
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.parts import ids as part_ids
 from aepipe.pipeline.parts import listing as lists
@@ -256,7 +257,8 @@ def test_items_are_counted_as_far_as_needed(
 def test_progress_is_reported_by_part(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="aepipe.progress"):
         ingest(store, fake(FIRST, 16))
-    seen = [(one.stage, one.done, one.total) for one in caplog.records if hasattr(one, "stage")]
+    steps = [found for one in caplog.records if (found := Progress.of(one)) is not None]
+    seen = [(one.stage, one.done, one.total) for one in steps]
     done = [one for stage, one, _ in seen if stage == "ingest"]
     assert done == sorted(done)
     assert (done[0], done[-1], len(done)) == (0, 260, 1 + len(store.parts(store.refs("rows")[-1])))

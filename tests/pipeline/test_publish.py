@@ -19,7 +19,8 @@ from aepipe.pipeline.ingest import ingest
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import Row, Rows, RowsWriter
+from aepipe.store.rows import Row, Rows
+from aepipe.store.rows_writer import RowsWriter
 from tests.support.releases import (
     BarePlan,
     bare_plan,

@@ -16,7 +16,8 @@ from aepipe.pipeline import score as scoring
 from aepipe.pipeline.encode import encode
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import Row, Rows, RowsWriter
+from aepipe.store.rows import Row, Rows
+from aepipe.store.rows_writer import RowsWriter
 from tests.support.releases import BarePlan, bare_plan, pictures_of, put_encoder, write_pictures
 
 SHAPE = (3, 3, 1)

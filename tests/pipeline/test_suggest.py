@@ -171,6 +171,7 @@ def test_a_recipe_is_recognised_by_its_source(tmp_path: Path, monkeypatch: pytes
         ("/data/My Photos/", "my-photos"),
         ("/data/photos.tar.gz", "photos"),
         ("/data/scans-2026/*/*.png", "scans-2026"),
+        ("/data/Inbox.mbox", "inbox"),
         ("/data/Ärzte.parquet", "ärzte"),
         ("/data/A\u0308rzte", "ärzte"),  # as macOS writes the letter
         ("/data/写真", "写真"),

@@ -76,6 +76,7 @@ def test_hits_of_both_lists_have_all_figures(opened: Collection) -> None:
 def test_words_that_no_vocabulary_has_are_found(opened: Collection) -> None:
     (found,) = opened.query(RARE, k=5, hybrid=True)
     assert [hit.row.key for hit in found.hits] == ["bread/3.txt"]
+    assert found.strange is None
     with pytest.raises(ItemError, match="none of its words"):
         opened.query(RARE, k=5)
 
@@ -105,6 +106,12 @@ def test_the_index_is_made_once_and_kept_with_its_release(posts: Store, opened: 
     assert posts.manifest(ref).created == made
     assert ref not in gc.find(posts, hours=0).refs
     assert not opened.verify().damage
+
+
+def test_a_bare_code_has_no_words(opened: Collection) -> None:
+    code = opened.release.codes_of([0]).hex()
+    with pytest.raises(QueryError, match=f"code {code[0]}: has no words to look for"):
+        list(opened.answers(codes=code, hybrid=True))
 
 
 def test_pictures_have_no_words(colours: Store) -> None:

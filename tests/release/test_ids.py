@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 from aepipe.errors import CorruptError, NotFoundError
 from aepipe.pipeline import update
 from aepipe.pipeline.compact import compact, merge_rows
+from aepipe.pipeline.export.file import export_file
 from aepipe.pipeline.ingest import ingest_next
 from aepipe.release import gc as collector
 from aepipe.release import lifecycle
@@ -123,23 +126,44 @@ class Life(RuleBasedStateMachine):
     def lose_the_log(self) -> None:
         (self.store.root / layout.Root.LOG).unlink(missing_ok=True)
 
+    @rule()
+    def lose_the_highest_id(self) -> None:
+        (self.store.root / layout.Root.IDS / NAME).unlink(missing_ok=True)
+
+    @rule()
+    def back_up(self) -> None:
+        shutil.rmtree(self.folder / "backup", ignore_errors=True)
+        shutil.copytree(self.store.root, self.folder / "backup")
+
+    @rule()
+    @precondition(lambda self: (self.folder / "backup").exists())
+    def restore(self) -> None:
+        """Copy the backup over the store; what was made since then stays."""
+        shutil.copytree(self.folder / "backup", self.store.root, dirs_exist_ok=True)
+
     @invariant()
     def each_id_means_one_key(self) -> None:
         self.see(self.release)
 
     def see(self, release: Release) -> None:
-        """Compare every row that can be seen with what its id meant before."""
-        for row in release.describe(release.items.ids):
+        """Compare every row that can be seen, and that is exported, with what its id meant before."""
+        rows = release.describe(release.items.ids)
+        for row in rows:
             assert self.meant.setdefault(row.id, row.key) == row.key
+        export_file(self.store, release.ref, self.folder / "rows.jsonl", embeddings=False)
+        exported = map(json.loads, (self.folder / "rows.jsonl").read_text().splitlines())
+        assert {one["id"]: one["key"] for one in exported} == {row.id: row.key for row in rows}
         hits = release.query(release.codes_of(release.items.ids[:2]), 3)
         assert set(hits.ids[hits.ids >= 0].tolist()) <= set(release.items.ids.tolist())
 
 
+ALL = "AEPIPE_SOAK" in os.environ
 Life.TestCase.settings = settings(
-    max_examples=12,
-    stateful_step_count=14,
+    max_examples=int(os.environ.get("AEPIPE_LIVES", "200" if ALL else "12")),
+    stateful_step_count=30 if ALL else 14,
     deadline=None,
-    derandomize=True,
+    derandomize=not ALL,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestLife = Life.TestCase

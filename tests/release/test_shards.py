@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe import engines
 from aepipe.api import Collection
+from aepipe.engines import Done, Needs, Part, Work
 from aepipe.errors import CodeError, QueryError
 from aepipe.index import asymmetric
 from aepipe.index.remote import TYPES, Ask, Found, Gather, RemoteShards, pack
@@ -132,11 +135,34 @@ def test_one_shard_is_the_release_as_it_was(store: Store) -> None:
     assert manifest.facts.keys() == {"name", "fingerprint", "n_bits", "rows"}
 
 
+def test_an_engine_builds_the_shards_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+
+    class Elsewhere:
+        """Does work to the last part first, with arguments that have gone through JSON."""
+
+        def map(self, work: Work, parts: Sequence[Part], needs: Needs) -> Iterator[Done]:
+            sent = Work(work.stage, work.function, json.loads(json.dumps(work.arguments)))
+            for part in reversed(parts):
+                built.append(part.number)
+                yield sent(part)
+
+    store = Store(tmp_path / "store")
+    here = make_release(store, n=20, shards=SHARDS)
+    shards = Release.open(store, ref=here).all_parts("index")
+    for ref in (here, *shards[:2]):
+        assert store.remove(ref)
+    monkeypatch.setattr(engines, "resolve", Elsewhere)
+    assert make_release(store, n=20, shards=SHARDS) == here
+    assert built == [1, 0]
+    assert lifecycle.verify(Store(store.root), here)
+
+
 def test_a_single_shard_finds_its_rows_only(store: Store) -> None:
     whole = Release.open(store, "several")
     codes = whole.codes_of([4, 5])
     for number in range(SHARDS):
-        part = OneShard.open(store, ref=whole.ref, shard=Shard(number, SHARDS))
+        part = OneShard.of(store, whole.ref, Shard(number, SHARDS))
         found = part.query(codes, 200)
         own = whole.items.ids[whole.items.ids % SHARDS == number]
         assert sorted(found.of(0)[0].tolist()) == own.tolist()
@@ -145,7 +171,7 @@ def test_a_single_shard_finds_its_rows_only(store: Store) -> None:
 
 def gather_here(store: Store) -> Gather:
     """Return what asks the shards of the release in this process, by bytes as over a network."""
-    parts = [OneShard.open(store, "several", shard=Shard(number, SHARDS)) for number in range(SHARDS)]
+    parts = [OneShard.of(store, Release.open(store, "several").ref, Shard(number, SHARDS)) for number in range(SHARDS)]
 
     def gather(asks: Sequence[Ask], name: str) -> list[Found]:
         read = [Ask.unpack(ask.pack()) for ask in asks]
@@ -163,7 +189,7 @@ def gather_here(store: Store) -> Gather:
 def test_shards_that_lie_elsewhere_answer_as_one_index(store: Store, tmp_path: Path) -> None:
     one = opened(store, "one")
     ref = Release.open(store, "several").ref
-    elsewhere = Gathered.open(store, ref=ref, gather=gather_here(store), count=SHARDS)
+    elsewhere = Gathered.of(store, ref, gather_here(store), SHARDS)
     assert isinstance(elsewhere.index, RemoteShards)
     assert len(elsewhere.index) == len(one)
     ids, new = one.release.items.ids[::9].tolist(), str(written(tmp_path, 1))
@@ -206,4 +232,4 @@ def test_a_question_with_wrong_numbers_is_refused(changed: dict[str, Any]) -> No
 
 def test_a_release_without_such_a_shard_is_refused(store: Store) -> None:
     with pytest.raises(QueryError, match=r"one: its index is in 1 shard, not 2; .*shards = 2"):
-        OneShard.open(store, "one", shard=Shard(0, 2))
+        OneShard.of(store, Release.open(store, "one").ref, Shard(0, 2))

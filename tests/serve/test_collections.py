@@ -19,6 +19,7 @@ from aepipe.release import canaries, feedback
 from aepipe.release.filter import rows_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
+from aepipe.store.backends import folder
 from aepipe.store.rows import Rejected
 from tests.serve.conftest import Client, running
 from tests.support.releases import make_release, pictures_of
@@ -312,9 +313,9 @@ def test_marks_are_bounded_and_a_full_disk_loses_none(tmp_path: Path, monkeypatc
         mark = {"hit": hit, "verdict": "good", "key": key}
         assert writer.post(f"{ONE}/feedback", mark).status == 201
         with monkeypatch.context() as full:
-            full.setattr(feedback, "append_line", no_space)
+            full.setattr(folder, "append_line", no_space)
             assert writer.post(f"{ONE}/feedback", {**mark, "verdict": "bad"}).status == 507
-            full.setattr(feedback, "write_durably", no_space)
+            full.setattr(folder, "write_durably", no_space)
             assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507
         monkeypatch.setattr(feedback, "UPLOADS", len(picture) - 1)
         assert writer.post(f"{ONE}/feedback", picture, hit=hit, verdict="good").status == 507

@@ -18,8 +18,9 @@ import pytest
 import aepipe
 from aepipe.errors import QueryError, ServiceError
 from aepipe.release.filter import ids_where
-from aepipe.serve import conditions, metrics, pool, server
+from aepipe.serve import conditions, metrics, plans, pool, server
 from aepipe.serve.problems import OverloadedError, TooSlowError, words_of
+from aepipe.serve.requests import Options
 from aepipe.serve.settings import Settings
 from aepipe.serve.tokens import Tokens
 from aepipe.store.artifacts import Store
@@ -397,7 +398,7 @@ def test_only_what_was_short_is_done_without_a_thread(client: Client) -> None:
     one.costs = pool.Costs()
     known = [client.get(f"{ONE}/search", id=3).json for _ in range(20)]
     assert all(answer["answers"] == known[0]["answers"] for answer in known)
-    assert one.costs.is_short(("id", False, None, None), alone=True)
+    assert one.costs.is_short(plans.cost_of(Options()), alone=True)
 
 
 def test_figures_are_by_route_and_never_by_path(client: Client) -> None:

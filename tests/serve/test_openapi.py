@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from aepipe.serve.routes import ENDPOINTS
+from aepipe.serve.routes import ENDPOINTS, Endpoint
 from aepipe.store.artifacts import Store
 from tests.serve.conftest import Client
 
@@ -63,3 +63,11 @@ def test_requests_are_answered_as_the_document_says(client: Client, store: Store
         assert str(store.root).encode() not in answer.content
 
     ask()
+
+
+@pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.path.startswith("/v1/coll") and not one.raw])
+def test_a_parameter_that_is_not_read_is_refused(client: Client, endpoint: Endpoint) -> None:
+    path = endpoint.path.format(name="pictures", id=3)
+    found = client.ask(endpoint.method, f"{path}?releas=1")
+    assert found.status in {400, 403}, found.body  # nobody may remove rows here, whatever the parameters
+    assert found.status == 403 or "releas" in found.json["detail"]

@@ -86,6 +86,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "words": ("--name", "docs", "bread from the oven", "-k", "3"),
     "document": ("--name", "docs", "{in}/letter.txt", "-k", "3"),
     "row": ("--name", "people", "--row", '{"age": 41}', "-k", "3"),
+    "misspelt row": ("--name", "people", "--row", '{"agee": 41}', "--row", '{"age": 41}', "-k", "1"),
     "not a row": ("--name", "people", "--row", "{broken", "-k", "3"),
     "table": ("--name", "people", "{in}/more.jsonl", "-k", "2"),
     "row of pictures": ("--name", "pictures", "--row", '{"age": 41}'),

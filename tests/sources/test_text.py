@@ -19,6 +19,7 @@ from aepipe.sources import preview
 from aepipe.sources.formats import json_files as reading
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.text.decode import body_of, words_of
+from aepipe.sources.text.function_words import ENGLISH
 from aepipe.sources.text.source import Features, Options, Text
 
 DOCUMENTS = [
@@ -225,3 +226,17 @@ def test_half_a_character_is_a_bad_item(tmp_path: Path) -> None:
     found = {outcome.item.key: outcome.reason for outcome in outcomes(source.fitted(None))}
     assert [reason is None for reason in found.values()] == [True, False, False, False, True]
     assert all("a lone surrogate, which is no text" in reason for reason in found.values() if reason)
+
+
+def test_function_words_that_a_recipe_leaves_out_are_known() -> None:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    assert ENGLISH_STOP_WORDS == ENGLISH
+    features = {"vocabulary": ["bread", "oven"], "mail": False, "stop": "english"}
+    share, plain = (sources.stranger_words("text", features | {"stop": stop}) for stop in ("english", None))
+    assert share is not None
+    assert plain is not None
+    known, foreign = b"the bread is in the oven", b"das Brot ist schon im Ofen"
+    assert share(known, "x") == pytest.approx(0.5 / 7)
+    assert plain(known, "x") == pytest.approx(1 - 2.5 / 7)
+    assert share(foreign, "x") > 0.9

@@ -6,14 +6,20 @@ import os
 import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aepipe import recipe, sources
-from aepipe.errors import AepipeError, ItemError, RecipeError, SourceError
+from aepipe.errors import AepipeError, ItemError, RecipeError, ServiceError, SourceError
+from aepipe.learn import impute_file
+from aepipe.pipeline.export import system
 from aepipe.release import canaries
+from aepipe.sources import remote
 from aepipe.sources.loader import read_all
 from tests.sources.test_sources import open_source, png, put
 
@@ -115,3 +121,39 @@ def test_as_an_original_that_is_shown(sort: str, tmp_path: Path) -> None:
     for place in ("a.png", "a.png#3", "a.png#0@0"):
         with pytest.raises(ItemError):
             sources.preview(tmp_path, place)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_as_a_table_whose_holes_are_filled(sort: str, tmp_path: Path) -> None:
+    path = special(tmp_path / "a.csv", sort)
+    with pytest.raises(SourceError, match=r"a\.csv: a (named pipe|socket|device), not a file"):
+        impute_file.fill_file(path, tmp_path / "b.csv")
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        assert remote.is_silent(f"http://{host}/health")
+        for scheme in ("clickhouse", "qdrant"):
+            table: Any = None  # it is not asked for
+            with pytest.raises(ServiceError, match=rf"^{scheme}://{host}/x: no answer within"):
+                system.opened(f"{scheme}://{host}/x")[1].write(table, [])
+        with pytest.raises(AepipeError, match=r"no Prefect server answers there \(nothing within"):
+            _check_prefect(f"http://{host}/api")
+    assert not remote.is_silent(f"http://{host}/health"), "nobody listens: the driver says so"
+
+
+def test_a_server_that_answers_is_not_silent() -> None:
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert not remote.is_silent(f"http://127.0.0.1:{server.server_port}/missing")
+
+
+def _check_prefect(url: str) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.schedule import check_server
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        check_server()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,23 @@ def test_releases_are_not_overlooked_where_their_folder_cannot_be_read(store: St
             with pytest.raises(StoreError, match="Permission denied"):
                 ask()
     (store.root / "release").chmod(0o700)
+
+
+@pytest.mark.parametrize(("number", "damaged"), [(errno.EIO, False), (errno.ENOENT, True)])
+def test_a_file_that_the_system_does_not_look_at_is_not_called_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, damaged: bool
+) -> None:
+    ref, look = make_release(store, n=12), Path.stat
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if path.name == "release.json":
+            raise OSError(number, "the reason", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(StoreError, match=r"release\.json: .*(it is missing|the reason)") as caught:
+        store.path(ref)
+    assert isinstance(caught.value, CorruptError) == damaged
 
 
 def test_weights_that_cannot_be_read_name_their_file(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from aepipe.store import rows
-from aepipe.store.rows import Finder, Rejected, Row, Rows, RowsWriter
+from aepipe.store import rows_writer
+from aepipe.store.rows import Finder, Rejected, Row, Rows, _view
+from aepipe.store.rows_writer import RowsWriter
 
 SHAPE = (3, 4, 2)
 SCHEMA = pa.schema({"price": pa.float64(), "label": pa.string(), "tags": pa.list_(pa.string())})
@@ -46,8 +47,8 @@ def write(folder: Path, rows: list[Row], schema: pa.Schema = SCHEMA, **options: 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row groups of 8 rows, parts of 24."""
-    monkeypatch.setattr(rows, "_GROUP_ROWS", 8)
-    monkeypatch.setattr(rows, "_PART_ROWS", 30)
+    monkeypatch.setattr(rows_writer, "_GROUP_ROWS", 8)
+    monkeypatch.setattr(rows_writer, "_PART_ROWS", 30)
 
 
 @pytest.fixture
@@ -196,4 +197,4 @@ def test_the_finder_compares_whole_digests() -> None:
 def test_a_slice_of_a_column_is_viewed_from_its_own_start() -> None:
     values = [bytes([number] * 3) for number in range(9)]
     whole = pa.array(values, pa.binary(3))
-    assert rows._view(whole.slice(4, 2), 3).tolist() == [[4] * 3, [5] * 3]
+    assert _view(whole.slice(4, 2), 3).tolist() == [[4] * 3, [5] * 3]

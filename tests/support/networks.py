@@ -75,7 +75,7 @@ def save(
     return file
 
 
-def vision(file: Path, *outputs: str, tokens: bool = True, half: bool = False) -> Path:
+def vision(file: Path, *outputs: str, tokens: bool = True, half: bool = False, batch: int | str = "batch") -> Path:
     """Write a network for pictures: patches, and their first token, pooler and embedding.
 
     Args:
@@ -83,6 +83,7 @@ def vision(file: Path, *outputs: str, tokens: bool = True, half: bool = False) -
         outputs: of ``image_embeds``, ``pooler_output``, ``last_hidden_state`` and ``logits``.
         tokens: ``last_hidden_state`` has tokens with a first one of its own; else it has maps.
         half: floats of 16 bits.
+        batch: pictures that it takes at a time.
     """
     maps = helper.make_node("Conv", ["pixel_values", "kernel"], ["maps"], strides=[PATCH, PATCH])
     flat = helper.make_node("Reshape", ["maps", "flat"], ["rows"])
@@ -103,7 +104,7 @@ def vision(file: Path, *outputs: str, tokens: bool = True, half: bool = False) -
         made["last_hidden_state"] = [helper.make_node("Identity", ["maps"], ["last_hidden_state"])]
     nodes = [maps, flat, patches, *(node for name in outputs for node in made[name])]
     held = {"kernel": KERNEL, "flat": np.array([1, WIDTH, -1]), "first": FIRST, "pooler": POOLER}
-    inputs = {"pixel_values": (TensorProto.FLOAT, ["batch", 3, "height", "width"])}
+    inputs = {"pixel_values": (TensorProto.FLOAT, [batch, 3, "height", "width"])}
     return save(file, nodes, inputs, outputs, held, half=half)
 
 

@@ -58,6 +58,11 @@ def test_letters_in_no_order_are_no_word(known_colours: Store, text: str, strang
     assert bool(far) == strange
 
 
+def test_letters_cost_what_was_measured(known_colours: Store) -> None:
+    encoder = sentences.unpacked(imagenet.encoder_folder(known_colours.path(known_colours.refs("words")[-1])))
+    assert encoder.likeness("gjadldldf") < imagenet.NO_WORD < -3.9 < encoder.likeness("Kubernetes")
+
+
 def test_words_of_other_languages_are_words(known_colours: Store) -> None:
     folder = imagenet.encoder_folder(known_colours.path(known_colours.refs("words")[-1]))
     encoder = sentences.unpacked(folder)

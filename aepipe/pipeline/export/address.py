@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from aepipe.errors import QueryError, ServiceError
+from aepipe.sources.remote import PATIENCE, is_silent
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _HOST = re.compile(r"(?:[^\s:@\[\]]*|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?")
@@ -93,6 +94,18 @@ class Address:
         there = next((one for one in (path, *path.parents) if os.path.exists(one)), None)
         if there is not None and not there.is_dir():
             raise QueryError(f"{there}: not a folder")
+
+    def check_answers(self, url: str) -> None:
+        """Check that a server says anything at all, before its driver waits for it.
+
+        Args:
+            url: of it, where anybody may ask whether it is there.
+
+        Raises:
+            ServiceError: it takes the connection, and does not answer.
+        """
+        if is_silent(url):
+            raise ServiceError(f"{self.shown}: no answer within {PATIENCE:g} s")
 
     @contextmanager
     def refusals_named(self, *errors: type[Exception]) -> Iterator[None]:

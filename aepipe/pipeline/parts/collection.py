@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 from aepipe import engines, log
 from aepipe.engines import Engine, Needs, Part, Work
@@ -15,7 +16,6 @@ from aepipe.pipeline.parts.reading import read_part
 from aepipe.recipe import Recipe
 from aepipe.sources.item import Item, Source
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import Rows
 
 _NEAR = 2
 """Parts of before, on each side of the place where a part would be, that may hold some of its rows."""
@@ -61,8 +61,7 @@ def ingest_parts(
         SourceError, FullError: as :func:`aepipe.pipeline.ingest.ingest`.
     """
     listed = list_parts(store, source, source.items() if items is None else items, total)
-    before = Rows(store.path(life.previous)) if life.previous else None
-    parts = list(_to_read(listed, life.previous, before))
+    parts = list(_to_read(listed, _tables_before(store, life.previous)))
     engine = engine or (Local(source.workers) if recipe is None else engine_of(source))
     made = dict(enumerate(listed.read))
     done = rejected = 0
@@ -70,7 +69,7 @@ def ingest_parts(
     done = sum(listed.starts[number + 1] - listed.starts[number] for number, ref in made.items() if ref)
     with shared(source, recipe) as at:
         threads = threads_for(engine, len(parts))
-        work = Work("ingest", read_part, {"store": str(store.root), "source": asdict(at), "threads": threads})
+        work = Work("ingest", read_part, {"store": store.address, "source": asdict(at), "threads": threads})
         for one in engine.map(work, parts, Needs(cpus=threads)):
             made[one.part] = Ref.parse(one.ref)
             done += listed.starts[one.part + 1] - listed.starts[one.part]
@@ -92,28 +91,37 @@ def threads_for(engine: Engine, parts: int) -> int:
     return max(1, engine.cpus // max(1, parts)) if isinstance(engine, Local) else 1
 
 
-def _to_read(listed: Listed, previous: Ref | None, before: Rows | None) -> Iterator[Part]:
+def _tables_before(store: Store, previous: Ref | None) -> list[tuple[Ref, ...]]:
+    """Return the tables of the rows of before, each with what it was read from, where that is known."""
+    if previous is None:
+        return []
+    parts = store.parts(previous)
+    noted = [Ref.parse(one) for one in store.manifest(previous).facts.get("readings", ())]
+    return list(zip(parts, noted, strict=True)) if parts else [(previous,)]
+
+
+def _to_read(listed: Listed, before: Sequence[tuple[Ref, ...]]) -> Iterator[Part]:
     """Yield the listings that have to be read, each with the tables of before that may hold some of its rows."""
-    names = before.part_names if before else []
-    place, last = {name: number for number, name in enumerate(names)}, 0
+    place, last = {one[0]: number for number, one in enumerate(before)}, 0
     missing = list[int]()
     for number, ref in enumerate([*listed.read, None]):
-        at = len(names) if number == len(listed.read) else place.get(ref.digest, -1) if ref else -1
-        if number < len(listed.read) and ref is None:
+        end = number == len(listed.read)
+        at = len(before) if end else place.get(ref, -1) if ref else -1
+        if not end and ref is None:
             missing.append(number)
         if at < 0:
             continue
         for rank, one in enumerate(missing):
-            near = _near(names, last, at, rank, len(missing)) if names else [previous.digest] if previous else []
-            yield Part(one, " ".join([str(listed.refs[one]), *(f"rows/{name}" for name in near)]))
+            near = _near(before, last, at, rank, len(missing)) if len(before) > 1 else before
+            yield Part(one, " ".join(map(str, [listed.refs[one], *chain(*near)])))
         missing, last = [], at + 1
 
 
-def _near(names: Sequence[str], start: int, stop: int, rank: int, count: int) -> list[str]:
+def _near(before: Sequence[tuple[Ref, ...]], start: int, stop: int, rank: int, count: int) -> list[tuple[Ref, ...]]:
     """Return the parts of before near the place that one of some missing parts would have, the likeliest first.
 
     Args:
-        names: of the parts of before.
+        before: the parts.
         start: the first of those that are gone.
         stop: after the last of them.
         rank: of the missing part.
@@ -123,4 +131,4 @@ def _near(names: Sequence[str], start: int, stop: int, rank: int, count: int) ->
     first, last = start + rank * width // count, start + -(-(rank + 1) * width // count)
     likely = list(range(first, last))
     around = [*range(max(start, first - _NEAR), first), *range(last, min(stop, last + _NEAR))]
-    return [names[one] for one in (*likely, *around)]
+    return [before[one] for one in (*likely, *around)]

@@ -52,8 +52,8 @@ class Ids:
         kept = self._before.kept(part)
         if kept is not None:
             return kept
-        rows = table_at(str(self._store.root), part)
-        hashes = mapped(self._store.root / part.kind / part.digest / layout.Rows.HASHES)
+        rows = table_at(self._store.address, part)
+        hashes = mapped(self._store.path(part) / layout.Rows.HASHES)
         if not len(self._before) and not self._given:
             ids, known = np.full(len(rows), -1), np.zeros(len(rows), bool)
         else:
@@ -128,7 +128,7 @@ class Before:
         numbers = np.searchsorted(self._starts, places[known], side="right") - 1
         for number in np.unique(numbers).tolist():
             here = numbers == number
-            table = table_at(str(self._store.root), self._tables[number])
+            table = table_at(self._store.address, self._tables[number])
             then[here] = table.sha256()[places[known][here] - self._starts[number]]
         return int((rows.sha256()[known] != then).any(axis=1).sum()) if len(then) else 0
 
@@ -161,17 +161,17 @@ class Before:
 
     def _hashes_of(self, number: int) -> NDArray[np.uint64]:
         ref = self._tables[number]
-        file = self._store.root / ref.kind / ref.digest / layout.Rows.HASHES
-        if file.exists():
+        file = self._store.output(ref, layout.Rows.HASHES)
+        if file is not None:
             return mapped(file)
-        table = table_at(str(self._store.root), ref)
+        table = table_at(self._store.address, ref)
         return np.fromiter(map(key_hash, table.each_key()), np.uint64, len(table))
 
 
 @lru_cache(_HELD)
-def _keys_at(root: str, ref: Ref) -> list[str]:
-    return table_at(root, ref).keys()
+def _keys_at(store: str, ref: Ref) -> list[str]:
+    return table_at(store, ref).keys()
 
 
 def _keys(store: Store, ref: Ref) -> list[str]:
-    return _keys_at(str(store.root), ref)
+    return _keys_at(store.address, ref)

@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from aepipe import recipe as recipes
+from aepipe import sources
 from aepipe.errors import SourceError
-from aepipe.pipeline.backbone import attach_backbone
-from aepipe.pipeline.resolve import override, resolve
 from aepipe.recipe import Recipe
+from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.item import Source
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
@@ -43,16 +43,19 @@ class SourceAt:
 
 @contextmanager
 def shared(source: Source, recipe: Recipe | None) -> Iterator[SourceAt]:
-    """Let work on parts open a source, in this process and in others."""
-    text, file = "", ""
-    if recipe is not None:
-        text, file = override(recipe).model_dump_json(), str(recipe.file)
+    """Let work on parts open a source: in this process, and by its recipe in others.
+
+    Args:
+        source: fitted, with its network.
+        recipe: that it was made by, with absolute paths; None where no other process opens it.
+    """
+    text, file = ("", "") if recipe is None else (recipe.model_dump_json(), str(recipe.file))
     at = SourceAt(secrets.token_hex(8), text, file, json.dumps(source.features(), sort_keys=True))
     _here[at.token] = source
     try:
         yield at
     finally:
-        del _here[at.token]
+        _here.pop(at.token, None)
 
 
 def source_at(at: SourceAt, store: Store) -> Source:
@@ -61,7 +64,7 @@ def source_at(at: SourceAt, store: Store) -> Source:
     Raises:
         SourceError: this machine sees other files, or its versions make other rows.
     """
-    return _here.get(at.token) or _opened(at, str(store.root))
+    return _here.get(at.token) or _opened(at, store.address)
 
 
 @lru_cache(2)
@@ -69,9 +72,11 @@ def _opened(at: SourceAt, root: str) -> Source:
     if not at.recipe:
         raise SourceError("this source was not made by a recipe, so only the process that has made it can read it")
     wanted = json.loads(at.features)
-    resolved = resolve(recipes.parse(json.loads(at.recipe), Path(at.file)), wanted)
-    attach_backbone(Store(Path(root)), resolved)
-    source = resolved.source.fitted(wanted)
+    source = sources.resolve(recipes.parse(json.loads(at.recipe), Path(at.file))).under(wanted)
+    if isinstance(source, BackboneSource) and source.backbone is not None:
+        network = Ref.parse(wanted["backbone"]["ref"])
+        source.attach(store_at(root).verified(network), str(network))
+    source = source.fitted(wanted)
     if json.loads(json.dumps(source.features())) != wanted:
         raise SourceError(f"{source.location}: its rows would be other ones here; are the versions of aepipe the same?")
     return source
@@ -80,7 +85,7 @@ def _opened(at: SourceAt, root: str) -> Source:
 @lru_cache(2)
 def store_at(root: str) -> Store:
     """Return a store; it remembers what it has checked."""
-    return Store(Path(root))
+    return Store(root)
 
 
 @lru_cache(_TABLES)

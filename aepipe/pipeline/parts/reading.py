@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +22,7 @@ from aepipe.pipeline.intake import RowsTaken, entry_of
 from aepipe.pipeline.parts.listing import columns_of, part_read, read_inputs
 from aepipe.pipeline.parts.opened import SourceAt, source_at, store_at, table_at
 from aepipe.sources import listing
-from aepipe.sources.item import Source
+from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
@@ -36,7 +37,8 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
     """Read the items of a listing into a part of the rows, unless that was done before.
 
     Args:
-        part: its reference is that of the listing, and after spaces those of tables that may hold some of the rows.
+        part: its reference is that of the listing; after spaces follow those of tables that may hold some of the rows,
+            and of what such a table was read from.
         store: the folder of the store.
         source: of the items, the fields of a :class:`aepipe.pipeline.parts.opened.SourceAt`.
         threads: to decode with.
@@ -51,22 +53,33 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
     opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
-        made = _read(place, listed, opened, _Known(store, before, opened), threads)
-        inputs = read_inputs(listed, opened)
-        with place.draft("listing") as draft:
-            draft.finish(inputs, {"part": str(made)})
+        made = _read(place, listed, opened, Known(store, before, opened), threads)
+        note(place, listed, opened, made)
         seconds = time.monotonic() - began
     facts = place.manifest(made).facts
     return Done(part.number, str(made), facts["rows"], facts["quarantined"], seconds)
 
 
-def _read(store: Store, listed: Ref, source: Source, known: _Known, threads: int) -> Ref:
+def note(store: Store, listed: Ref, source: Source, made: Ref) -> Ref:
+    """Note which part a listing gave, and the stamps of its rows, uint64[n]; 0 where one says nothing."""
+    stamps, rows = listing.stamps_in(store.verified(listed)), Rows(store.path(made))
+    with store.draft("listing") as draft:
+        own = np.fromiter((stamps.get(key, 0) for key in rows.each_key()), np.uint64, len(rows))
+        np.save(draft.path / layout.Listing.STAMPS, own)
+        return draft.finish(read_inputs(listed, source), {"part": str(made)})
+
+
+def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int) -> Ref:
     """Read a listing, and return its part; nothing is written where the store has that already."""
-    names = source.schema().names
-    items = listing.read(store.verified(listed), names)
+    names, folder = source.schema().names, store.verified(listed)
+    items, stamps = listing.read(folder, names), listing.stamps_in(folder)
+
+    def seen(item: Item) -> bytes | None:
+        return known.digest_of(item.key, stamps.get(item.key, 0))
+
     with store.draft("rows") as draft, RowsTaken(draft.path, source, known.first, known.feature) as rows:
         taken = _Taken(source, rows)
-        for outcome in read_all(source, known.find, items=items, threads=threads):
+        for outcome in read_all(source, known.find, items=items, threads=threads, seen=seen):
             check_stopped()
             taken.take(outcome)
         digest = taken.digest()
@@ -111,34 +124,36 @@ class _Taken:
         return self._entries.hexdigest()
 
 
-class _Known:
-    """Rows that were read before, whose features need not be made again.
+class Known:
+    """Rows that were read before: their features need not be made again, nor files read that have their stamps.
 
     Args:
         store: the folder of the store.
-        tables: that may hold them; those of other features are left aside.
+        refs: tables that may hold the rows, each followed by what it was read from, where that is known; those of other
+            features are left aside.
         source: that gives the features.
     """
 
-    def __init__(self, store: str, tables: Sequence[Ref], source: Source) -> None:
-        self._tables: list[tuple[Rows, Finder]] = []
-        for ref in tables:
+    def __init__(self, store: str, refs: Sequence[Ref], source: Source) -> None:
+        self._tables: list[Findable] = []
+        for place, ref in enumerate(refs):
+            noted = refs[place + 1] if place + 1 < len(refs) and refs[place + 1].kind == "listing" else None
             try:
-                if store_at(store).manifest(ref).inputs.get("features") == source.features():
-                    self._tables.append(_findable(store, ref))
+                if ref.kind == "rows" and store_at(store).manifest(ref).inputs.get("features") == source.features():
+                    self._tables.append(_findable(store, ref, noted))
             except StoreError:  # gone or damaged: then everything is made again
                 continue
-        self._starts = np.cumsum([0, *(len(rows) for rows, _ in self._tables)]).tolist()
+        self._starts = np.cumsum([0, *(len(one.rows) for one in self._tables)]).tolist()
 
     @property
     def first(self) -> Rows | None:
         """The table that may be the same; None where there is none."""
-        return self._tables[0][0] if self._tables else None
+        return self._tables[0].rows if self._tables else None
 
     def find(self, _: str, sha256: bytes) -> int:
         """Return the number of a row with these bytes; -1 for none."""
-        for (_rows, finder), start in zip(self._tables, self._starts, strict=False):
-            found = finder(sha256)
+        for one, start in zip(self._tables, self._starts, strict=False):
+            found = one.finder(sha256)
             if found >= 0:
                 return int(start) + found
         return -1
@@ -146,10 +161,35 @@ class _Known:
     def feature(self, number: int) -> NDArray[Any]:
         """Return the features of a row that was found."""
         table = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._tables[table][0].feature(number - self._starts[table])
+        return self._tables[table].rows.feature(number - self._starts[table])
+
+    def digest_of(self, key: str, stamp: int) -> bytes | None:
+        """Return the sha256 of a row with this key and this stamp, not 0; None for none."""
+        found = (one.stamped.get(key) for one in self._tables) if stamp else ()
+        return next((sha256 for had, sha256 in filter(None, found) if had == stamp), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Findable:
+    """A table of rows, and what finds a row in it.
+
+    Attributes:
+        rows: the table.
+        finder: finds rows by the digest of their bytes.
+        stamped: stamp and digest of rows, by key; without rows whose stamp says nothing.
+    """
+
+    rows: Rows
+    finder: Finder
+    stamped: Mapping[str, tuple[int, bytes]]
 
 
 @lru_cache(16)
-def _findable(store: str, ref: Ref) -> tuple[Rows, Finder]:
-    rows = table_at(store, ref)
-    return rows, Finder(rows.sha256())
+def _findable(store: str, ref: Ref, noted: Ref | None) -> Findable:
+    rows, place = table_at(store, ref), store_at(store)
+    sha256 = rows.sha256()
+    if noted is None or not place.has(noted):
+        return Findable(rows, Finder(sha256), {})
+    stamps = np.load(place.verified(noted) / layout.Listing.STAMPS).tolist()
+    each = zip(rows.each_key(), stamps, sha256, strict=True)
+    return Findable(rows, Finder(sha256), {key: (stamp, one.tobytes()) for key, stamp, one in each if stamp})

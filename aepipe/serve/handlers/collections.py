@@ -140,6 +140,8 @@ def _summary(service: Service, one: Served) -> dict[str, Any]:
 def _columns(one: Served) -> dict[str, str]:
     """Return the columns of the source by their names in conditions, each with its type where that is known."""
     own = [name for name in one.release.items.columns if name != SNIPPET]
+    if not own:
+        return {}
     types: dict[str, str] = {}
     with suppress(ModuleNotFoundError, OSError, AepipeError):  # rows may be collected, and the core cannot read them
         from aepipe.store.rows import Rows

@@ -88,7 +88,7 @@ def _by_network(heard_by: Mapping[str, Any], window: float | str, folder: Path |
 
     assert folder is not None, "the network lies in the model's folder"
     hearing = Hearing.of(heard_by)
-    network = SoundEncoder(folder / layout.Backbone.GRAPH, hearing)
+    network = SoundEncoder(folder / layout.Backbone.GRAPH, hearing, heard_by.get("provider", "cpu"))
     if network.sha256 != heard_by["sha256"]:
         raise CorruptError(f"{folder}: not the network that the collection was heard by; run again")
 

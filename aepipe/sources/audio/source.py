@@ -20,7 +20,7 @@ from aepipe.sources.backbone import GRAPH, BackboneSource
 from aepipe.sources.files import Files, InMemory, Refused
 from aepipe.sources.formats.whole_files import files_or_lists
 from aepipe.sources.item import Columns, Container, Item, Reader
-from aepipe.sources.networks.graph import Pooling, digest_of
+from aepipe.sources.networks.graph import Pooling, Provider, check_provider, digest_of, named
 from aepipe.sources.pieces import Pieces, is_alone
 from aepipe.sources.streams import kept, opened
 from aepipe.sources.video.decode import EXTRAS
@@ -64,6 +64,8 @@ class Features(recipe.Options):
             ``pooler``, its own.
         output: of the network, that has the features.
         graph: the file in the folder of the network.
+        provider: what the network runs on: ``cpu``, or ``cuda`` for a graphics card, with onnxruntime-gpu. Features of
+            a card differ in their last digits, so they are others for the store.
         words: what answers questions in words, as for pictures; see :mod:`aepipe.words`.
     """
 
@@ -77,6 +79,7 @@ class Features(recipe.Options):
     pooling: Pooling | None = None
     output: str | None = None
     graph: str | None = None
+    provider: Provider = "cpu"
     words: str | None = None
 
     @model_validator(mode="after")
@@ -116,6 +119,7 @@ class Audio(BackboneSource, base.ItemSource):
 
     def __init__(self, options: Options, features: Features, *, base: Path, name: str) -> None:
         self._features, network = features, features.backbone
+        check_provider(features.provider)
         self._network = network and networks.named(network, features.network(), base, features.window)
         self.backbone = self._network.spec if self._network else None
         self._decode = None if self.backbone else decode.decoder(features.model_dump())
@@ -142,12 +146,12 @@ class Audio(BackboneSource, base.ItemSource):
 
     def features(self) -> dict[str, Any]:
         """Return what decides a row; bands and frames are there to draw recordings, too."""
-        options = self._features.model_dump(mode="json", exclude={"backbone", "words", *OF_NETWORK})
+        options = self._features.model_dump(mode="json", exclude={"backbone", "provider", "words", *OF_NETWORK})
         found = {"kind": self.kind, "decoder": decode.VERSION, **options}
         if not self._network:
             return found
         hearing = self._network.hearing
-        network = {"ref": self._ref, "sha256": self._sha256, **hearing.to_json()}
+        network = {"ref": self._ref, "sha256": self._sha256, **hearing.to_json(), **named(self._features.provider)}
         return {**found, "rate": hearing.rate, "backbone": network}
 
 

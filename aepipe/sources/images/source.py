@@ -23,7 +23,7 @@ from aepipe.sources.formats import folder, open_container, parquet, tar
 from aepipe.sources.images import decode, networks
 from aepipe.sources.images.pages import Pages
 from aepipe.sources.item import Columns, Container, Item
-from aepipe.sources.networks.graph import Pooling, digest_of
+from aepipe.sources.networks.graph import Pooling, Provider, check_provider, digest_of, named
 from aepipe.sources.passed_over import PassedOver
 
 SAMPLE = 200
@@ -92,6 +92,8 @@ class Features(recipe.Options):
             ``pooler``, its own.
         output: of the network, that has the features.
         graph: the file in the folder of the network.
+        provider: what the network runs on: ``cpu``, or ``cuda`` for a graphics card, with onnxruntime-gpu. Features of
+            a card differ in their last digits, so they are others for the store.
         words: what answers questions in words: ``imagenet``, or the folder or ONNX file of the text tower of the
             backbone's model, relative to the recipe; see :mod:`aepipe.words`.
     """
@@ -108,6 +110,7 @@ class Features(recipe.Options):
     pooling: Pooling | None = None
     output: str | None = None
     graph: str | None = None
+    provider: Provider = "cpu"
     words: str | None = None
 
     @field_validator("mean", "scale", mode="before")
@@ -134,7 +137,7 @@ class Features(recipe.Options):
     def chosen(self) -> dict[str, Any]:
         """Return the options of pictures that the recipe sets, by their names."""
         said = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
-        return {name: value for name, value in said.items() if value is not None and name != "words"}
+        return {name: value for name, value in said.items() if value is not None and name not in {"words", "provider"}}
 
 
 def open_source(options: Options, features: Features, *, base: Path, name: str) -> Images:
@@ -159,6 +162,7 @@ class Images(BackboneSource, base.ItemSource):
         self._features = features
         self._max_megapixels = getattr(options, "max_megapixels", decode.MAX_PIXELS / 1e6)
         network = features.backbone
+        check_provider(features.provider)
         self._network = None if network is None else networks.named(network, features.chosen(), base)
         self.backbone = None if self._network is None else self._network.spec
         self.size = (features.size or (SIDE, SIDE)) if self._network is None else self._network.size
@@ -193,6 +197,7 @@ class Images(BackboneSource, base.ItemSource):
         if self._network:
             assert self._sha256, "attach() comes first"
             found["backbone"] = {"ref": self._ref, "sha256": self._sha256, **self._network.seen_by}
+            found["backbone"] |= named(chosen.provider)
         return found
 
     def _prepared(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """ONNX graphs of frozen networks: read whole, cut to one output, and run on one item.
 
 A graph sees one item at a time, on one thread, so that the features of an item do not depend on the items next to it.
+On a graphics card it sees those of several threads together, see :mod:`aepipe.sources.networks.together`.
 Graphs of half precision and of eight bits are run as they are; what goes in and out is cast.
 
 Legend: T tokens or places of an item, F features, h, w sides of maps.
@@ -18,11 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.codes.encoder import session
-from aepipe.errors import CorruptError
+from aepipe.codes.encoder import has_cuda, session
+from aepipe.errors import CorruptError, SourceError
+from aepipe.sources.networks.together import Together
 
 Pooling = Literal["cls", "mean", "max", "last", "weighted", "pooler"]
 """How the features of tokens become those of the item; ``pooler`` takes the output of the network's own pooler."""
+Provider = Literal["cpu", "cuda"]
+"""What a network runs on."""
 POOLED = {
     "cls": "the first token",
     "mean": "the mean of the tokens",
@@ -53,6 +57,7 @@ class Graph:
         data: of the file, with all of its weights.
         file: for messages.
         output: that is wanted; without it, the first one.
+        provider: ``cuda`` for a graphics card, where there is one; else ``cpu``.
 
     Attributes:
         inputs: their types and shapes, by name; a side of any length is a name.
@@ -62,10 +67,10 @@ class Graph:
         CorruptError: it cannot be used, or has no such output.
     """
 
-    def __init__(self, data: bytes, file: Path, output: str = "") -> None:
+    def __init__(self, data: bytes, file: Path, output: str = "", provider: str = "cpu") -> None:
         self._file = file
         try:
-            self._session = session(data)
+            self._session = session(data, cuda=provider == "cuda")
         except (RuntimeError, ValueError) as error:
             raise CorruptError(f"{file}: not a network that can be used: {_cause(str(error))}") from None
         self.inputs = {one.name: (str(one.type), list(one.shape)) for one in self._session.get_inputs()}
@@ -73,6 +78,8 @@ class Graph:
         if output and output not in outputs:
             raise CorruptError(f"{file}: no output {output!r}; it has: {', '.join(outputs)}")
         self.output = output or outputs[0]
+        several = provider == "cuda" and all(self.length(name, 0) is None for name in self.inputs)
+        self._run = Together(self._outputs) if several else self._outputs
 
     def length(self, name: str, axis: int) -> int | None:
         """Return the length of an axis of an input; None where it may have any."""
@@ -96,9 +103,30 @@ class Graph:
             name: np.ascontiguousarray(value, _TYPES[kinds[name]]) for name, value in given.items()
         }
         try:
-            return np.asarray(self._session.run([self.output], cast)[0], np.float64)
+            return self._run(cast).astype(np.float64)
         except Exception as error:  # the library's errors have no base in common
             raise CorruptError(f"{self._file}: {first_line(error)}") from None
+
+    def _outputs(self, cast: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.asarray(self._session.run([self.output], dict(cast))[0])
+
+
+def check_provider(provider: str) -> None:
+    """Check that a provider that a recipe names is there.
+
+    Raises:
+        SourceError: it is not.
+    """
+    if provider == "cuda" and not has_cuda():
+        raise SourceError(
+            'features.provider = "cuda": the installed onnxruntime knows no graphics card; '
+            "onnxruntime-gpu in its place does"
+        )
+
+
+def named(provider: str) -> dict[str, str]:
+    """Return what the features of a source say of a provider: nothing of the processor, as always."""
+    return {} if provider == "cpu" else {"provider": provider}
 
 
 def pooled(found: NDArray[np.float64], pooling: str, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Networks that hear recordings: sound or spectrograms in, features out; and what their folders say.
+"""Networks that hear recordings: sound or spectrograms in, features out; their folders.
 
 Legend: N samples, T steps in time, F features.
 """
@@ -93,6 +93,7 @@ class SoundEncoder:
     Args:
         file: of the graph, ONNX.
         hearing: how it hears.
+        provider: see :class:`aepipe.sources.networks.graph.Graph`.
 
     Attributes:
         sha256: of the graph with its weights, hex.
@@ -102,12 +103,12 @@ class SoundEncoder:
         CorruptError: the file is no such graph.
     """
 
-    def __init__(self, file: Path, hearing: Hearing) -> None:
+    def __init__(self, file: Path, hearing: Hearing, provider: str = "cpu") -> None:
         try:
             data = whole_graph(file, hearing.output)
         except OSError as error:
             raise CorruptError(f"{file}: not a network that can be used: {error}") from None
-        self._graph, self._file, self._hearing = Graph(data, file, hearing.output), file, hearing
+        self._graph, self._file, self._hearing = Graph(data, file, hearing.output, provider), file, hearing
         self._input, shape = self._sound()
         wanted = hearing.spectra.shape if hearing.spectra else (None,)
         fixed = [self._graph.length(self._input, axis) for axis in range(1, len(shape))] if self._input else []

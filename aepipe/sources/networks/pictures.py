@@ -28,6 +28,7 @@ class Backbone:
         channels: the order that the network takes: ``rgb`` or ``bgr``.
         pooling: how tokens or maps become one vector; see :data:`aepipe.sources.networks.graph.Pooling`.
         output: that has the features; without it, the first one.
+        provider: see :class:`aepipe.sources.networks.graph.Graph`.
 
     Attributes:
         sha256: of the graph with its weights, hex.
@@ -45,12 +46,13 @@ class Backbone:
         channels: str = "rgb",
         pooling: str = "mean",
         output: str = "",
+        provider: str = "cpu",
     ) -> None:
         try:
             data = whole_graph(file, output)
         except OSError as error:
             raise CorruptError(f"{file}: not a network that can be used: {error}") from None
-        self._graph = Graph(data, file, output)
+        self._graph = Graph(data, file, output, provider)
         (name, (kind, shape)), *others = self._graph.inputs.items()
         takes = ", ".join(f"{one} {side}" for one, side in self._graph.inputs.values())
         coloured = len(shape) == 4 and (shape[1] == 3 or not isinstance(shape[1], int))
@@ -68,12 +70,13 @@ class Backbone:
         Args:
             folder: with the graph.
             graph: its name.
-            seen_by: ``mean`` and ``scale``; and ``channels``, ``pooling`` and ``output`` where they are said.
+            seen_by: ``mean`` and ``scale``; and ``channels``, ``pooling``, ``output`` and ``provider`` where they are
+                said.
 
         Raises:
             CorruptError: it cannot be used.
         """
-        names = ("mean", "scale", "channels", "pooling", "output")
+        names = ("mean", "scale", "channels", "pooling", "output", "provider")
         return cls(folder / graph, **{name: seen_by[name] for name in names if name in seen_by})
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms for networks of sound: AST, the encoder of Whisper, the audio tower of CLAP.
+"""Log-mel spectrograms for networks of sound: AST, Whisper's encoder, CLAP's audio tower.
 
 Each is computed as the feature extractor of transformers computes it with NumPy, from the numbers in
 ``preprocessor_config.json``. A recording is no longer than the network takes, so nothing is drawn at random.

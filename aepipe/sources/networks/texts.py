@@ -87,7 +87,7 @@ def opened(folder: Path, read_by: Mapping[str, Any]) -> TextNetwork:
         from aepipe.sources.networks.native import NativeEncoder
 
         return NativeEncoder(folder)
-    return SentenceEncoder(folder, reading=Reading.of(read_by))
+    return SentenceEncoder(folder, reading=Reading.of(read_by), provider=read_by.get("provider", "cpu"))
 
 
 def digest_in(folder: Path, read_by: Mapping[str, Any]) -> str:
@@ -109,6 +109,7 @@ class SentenceEncoder:
         graph: name of the network's file, ONNX.
         reading: how it reads; None as a network of which nothing is said.
         tokenizer: the file, where it lies elsewhere.
+        provider: see :class:`aepipe.sources.networks.graph.Graph`.
 
     Raises:
         CorruptError: one of them cannot be used.
@@ -120,6 +121,7 @@ class SentenceEncoder:
         graph: str = layout.Backbone.GRAPH,
         reading: Reading | None = None,
         tokenizer: Path | None = None,
+        provider: str = "cpu",
     ) -> None:
         from tokenizers import Tokenizer
 
@@ -132,7 +134,7 @@ class SentenceEncoder:
             raise
         except Exception as error:  # the libraries' errors have no base in common
             raise CorruptError(f"{folder}: no sentence encoder: {first_line(error)}") from None
-        self._graph = Graph(network, self._file, self._reading.output)
+        self._graph = Graph(network, self._file, self._reading.output, provider)
         if strange := set(self._graph.inputs) - set(_INPUTS):
             raise CorruptError(f"{self._file}: wants {sorted(strange)}; {', '.join(_INPUTS)} is what can be given")
         # A tokenizer's file may ask for padding, which would make features depend on its length.

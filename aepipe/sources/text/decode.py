@@ -28,6 +28,7 @@ from aepipe.sources.asked import file_named, is_like_a_path, path_named
 from aepipe.sources.files import InMemory, WholeFile
 from aepipe.sources.item import Decode, Item
 from aepipe.sources.text import excerpts, passages, recognise, scripts
+from aepipe.sources.text.function_words import ENGLISH
 
 VERSION = 1
 TEXT = True
@@ -84,17 +85,20 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
 def stranger_words(features: Mapping[str, Any]) -> Callable[[bytes, str], float] | None:
     """Return what gives the share of unknown words at the beginning of a document.
 
-    None where a network reads the documents, which knows no words.
+    Function words that a recipe leaves out are known: each text of the language has them. None where a network reads
+    the documents, which knows no words.
     """
     if features.get("backbone"):
         return None
-    vocabulary, mail = set(features["vocabulary"]), features["mail"]
+    known, mail = set(features["vocabulary"]), features["mail"]
+    if features.get("stop"):
+        known |= ENGLISH
     words_in = partial(cut, segment=scripts.segmenter(features.get("segmenter"))) if SCRIPTS in features else plain
 
     def share(data: bytes, key: str) -> float:
         words = words_in(spelled(beginning(text_of(data, key), mail=mail), mail=False))
         # As if one more word were half known: of few words the share says little.
-        return 1 - (sum(word in vocabulary for word in words) + 0.5) / (len(words) + 1)
+        return 1 - (sum(word in known for word in words) + 0.5) / (len(words) + 1)
 
     return share
 

@@ -27,12 +27,13 @@ from aepipe.sources.files import Files
 from aepipe.sources.formats import archives, folder, records
 from aepipe.sources.formats.folder import Folder
 from aepipe.sources.item import Container, Item
-from aepipe.sources.networks.graph import Pooling
+from aepipe.sources.networks.graph import Pooling, Provider, check_provider, named
 from aepipe.sources.networks.texts import digest_in
 from aepipe.sources.pieces import is_alone
 from aepipe.sources.text import decode as words
 from aepipe.sources.text import documents, networks, recognise, scripts, workers
 from aepipe.sources.text.container import Documents
+from aepipe.sources.text.function_words import ENGLISH
 from aepipe.sources.text.passages import Cut
 
 MAIL = 0.8
@@ -90,6 +91,8 @@ class Features(recipe.Options):
         prompts: what texts begin with for the network: ``query`` for questions of some words, ``passage`` for
             documents.
         graph: the file in the folder of the network.
+        provider: what the network runs on: ``cpu``, or ``cuda`` for a graphics card, with onnxruntime-gpu. Features of
+            a card differ in their last digits, so they are others for the store.
     """
 
     words: Annotated[int, Field(ge=2, le=200_000)] = 10_000
@@ -107,6 +110,7 @@ class Features(recipe.Options):
     longest: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     prompts: dict[Literal["query", "passage"], str] | None = None
     graph: str | None = None
+    provider: Provider = "cpu"
 
     @model_validator(mode="after")
     def _agree(self) -> Features:
@@ -146,6 +150,7 @@ class Text(BackboneSource, base.ItemSource):
         self._features = features
         self._learned: dict[str, Any] = {"vocabulary": [], "rarity": []}
         network = features.backbone
+        check_provider(features.provider)
         self._network = None if network is None else networks.named(network, features.network(), base)
         self.backbone = None if self._network is None else self._network.spec
         files = Files.at(options.path, base, options.exclude, options.root)
@@ -167,9 +172,12 @@ class Text(BackboneSource, base.ItemSource):
         if self.backbone:
             found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
             assert self._network, "it has a backbone"
-            return found | {"backbone": {"ref": self._ref, "sha256": self._sha256, **self._network.read_by}}
+            network = {"ref": self._ref, "sha256": self._sha256, **self._network.read_by}
+            return found | {"backbone": network | named(self._features.provider)}
         # How documents are cut decides only which rows there are.
-        options = self._features.model_dump(mode="json", exclude={"backbone", "passage", "overlap", *OF_NETWORK})
+        options = self._features.model_dump(
+            mode="json", exclude={"backbone", "provider", "passage", "overlap", *OF_NETWORK}
+        )
         if not self._features.segmenter:  # an option that does not matter does not change what rows are made of
             del options["segmenter"]
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
@@ -232,7 +240,7 @@ class Text(BackboneSource, base.ItemSource):
 
     def _vocabulary(self, seen: Mapping[str, int], documents: int) -> tuple[dict[str, int], list[str]]:
         """Return the documents of each word that may be in the vocabulary, and the words that are."""
-        stop = _stop_words() if self._features.stop else frozenset[str]()
+        stop = ENGLISH if self._features.stop else frozenset[str]()
         fair = {
             word: count
             for word, count in seen.items()
@@ -327,12 +335,6 @@ def _check_documents(files: Files) -> None:
     """Raise ExtraError where there are files that only an extra reads, and it is not installed."""
     if not find_spec(workers.LIBRARY) and any(found.place.lower().endswith(documents.ENDINGS) for found in files):
         raise ExtraError(workers.LIBRARY, workers.EXTRA)
-
-
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return frozenset(ENGLISH_STOP_WORDS)
 
 
 def _is_document(seen: base.Glimpse) -> bool:

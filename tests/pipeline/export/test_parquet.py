@@ -25,7 +25,8 @@ from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
 from aepipe.release.search import search_options
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.rows import Row, Rows, RowsWriter
+from aepipe.store.rows import Row, Rows
+from aepipe.store.rows_writer import RowsWriter
 from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
 
 SHAPE = (4, 4, 1)

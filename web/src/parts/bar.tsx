@@ -148,6 +148,7 @@ function Chip({
   onCrop: (() => void) | null;
 }) {
   const [later, setLater] = useState(false);
+  const [missing, setMissing] = useState("");
   useEffect(() => setLater(true), []); // the hits are asked for before the picture of the question
   if (["text", "row", "vector"].includes(kind)) return null;
   const upload = kind === "code" ? uploadOf(value) : undefined;
@@ -156,7 +157,9 @@ function Chip({
   const clear = () => change({ ...Object.fromEntries([...ASKED, "crop", "item"].map((one) => [one, null])) });
   return (
     <div class="chip">
-      {source && <img {...(later ? { src: source } : {})} alt="" width="64" height="64" />}
+      {source && source !== missing && (
+        <img {...(later ? { src: source } : {})} alt="" width="64" height="64" onError={() => setMissing(source)} />
+      )}
       <bdi>{crop ? t("part_of", { what: name }) : name}</bdi>
       {onCrop && (
         <button class="quiet" onClick={onCrop}>

@@ -62,6 +62,16 @@ export function ItemDialog({
             <Face key={id} facts={facts} item={shown} release={facts.release} size={448} />
             {facts.originals && facts.kind === "audio" && <audio controls src={original(facts.name, id, facts.release)} />}
             {facts.originals && facts.kind === "video" && <video controls src={original(facts.name, id, facts.release)} />}
+            {place > 0 && (
+              <button class="icon turn left" aria-label={t("previous")} onClick={() => show(-1)}>
+                <Icon name="left" />
+              </button>
+            )}
+            {place >= 0 && place < around.length - 1 && (
+              <button class="icon turn right" aria-label={t("next")} onClick={() => show(1)}>
+                <Icon name="right" />
+              </button>
+            )}
           </figure>
           <div class="about">
             <h2>
@@ -97,16 +107,6 @@ export function ItemDialog({
             {asked !== null && <Why facts={facts} a={asked} b={String(id)} />}
           </div>
         </div>
-      )}
-      {place > 0 && (
-        <button class="icon turn left" aria-label={t("previous")} onClick={() => show(-1)}>
-          <Icon name="left" />
-        </button>
-      )}
-      {place >= 0 && place < around.length - 1 && (
-        <button class="icon turn right" aria-label={t("next")} onClick={() => show(1)}>
-          <Icon name="right" />
-        </button>
       )}
       <button class="icon corner" aria-label={t("close")} onClick={() => box.current?.close()}>
         <Icon name="close" />
@@ -151,11 +151,13 @@ function Marks({ facts, hit, asked }: { facts: Facts; hit: string; asked: string
   return (
     <div class="verdicts" role="group" aria-label={t("feedback")}>
       <span class="told">{t("is_good")}</span>
-      {(["good", "bad"] as const).map((one) => (
-        <button key={one} aria-pressed={given === one} onClick={() => mark(one)}>
-          {t(one)}
-        </button>
-      ))}
+      <span class="pair">
+        {(["good", "bad"] as const).map((one) => (
+          <button key={one} aria-pressed={given === one} onClick={() => mark(one)}>
+            {t(one)}
+          </button>
+        ))}
+      </span>
       {upload && <span class="told">{t("mark_keeps")}</span>}
       {error && <span class="told">{t("failed", { text: error })}</span>}
     </div>

@@ -60,22 +60,28 @@ export class Points {
 
 const AHEAD = 3;
 
+/** Asks for one chunk of points. */
+export async function chunkOf(facts: Facts, chunk: number, signal: AbortSignal): Promise<ArrayBuffer> {
+  const url = path(facts.name, `/map/points${query({ chunk, release: facts.release.slice(0, 16) })}`);
+  const answer = await fetch(url, { credentials: "same-origin", signal });
+  if (!answer.ok) throw new Error(answer.statusText);
+  return answer.arrayBuffer();
+}
+
 /** Loads all points chunk by chunk; rows are shuffled, so the first chunk is a fair picture of all. */
-export async function loadPoints(facts: Facts, map: MapFacts, points: Points, signal: AbortSignal, grown: () => void) {
-  const release = facts.release.slice(0, 16);
-  const ask = async (chunk: number) => {
-    const answer = await fetch(path(facts.name, `/map/points${query({ chunk, release })}`), {
-      credentials: "same-origin",
-      signal,
-    });
-    if (!answer.ok) throw new Error(answer.statusText);
-    return answer.arrayBuffer();
-  };
-  const asked: Promise<ArrayBuffer>[] = [];
+export async function loadPoints(
+  facts: Facts,
+  map: MapFacts,
+  points: Points,
+  first: Promise<ArrayBuffer>,
+  signal: AbortSignal,
+  grown: () => void,
+) {
+  const asked = [first];
   for (let chunk = 0; chunk < map.chunks; chunk++) {
     // The first one alone, so that nothing shares its way.
-    while (asked.length < map.chunks && asked.length < chunk + (chunk ? AHEAD : 1)) {
-      const next = ask(asked.length);
+    while (chunk && asked.length < map.chunks && asked.length < chunk + AHEAD) {
+      const next = chunkOf(facts, asked.length, signal);
       next.catch(() => undefined); // told where it is waited for
       asked.push(next);
     }

@@ -18,6 +18,7 @@ export function Tile({
   release = facts.release,
   mark,
   said,
+  name = item.label ?? item.key,
 }: {
   facts: Facts;
   item: Shown | Hit;
@@ -26,15 +27,16 @@ export function Tile({
   mark?: "keep" | "remove";
   /** In place of the distance. */
   said?: string | undefined;
+  name?: string;
 }) {
   const sure = "confidence" in item && typeof item.confidence === "number" ? item.confidence : null;
   const far = "distance" in item && typeof item.distance === "number" ? item.distance : null;
   return (
-    <a class="tile" href={href} data-id={item.id}>
+    <a class="tile" href={href} data-id={item.id} title={item.key}>
       <Face facts={facts} item={item} release={release} />
       <span class="under">
         <span class="name">
-          <bdi>{item.label ?? item.key}</bdi>
+          <bdi>{name}</bdi>
         </span>
         {said && <span class="badge">{said}</span>}
         {said === undefined && far !== null && (

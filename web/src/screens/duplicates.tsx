@@ -147,6 +147,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
               facts={facts}
               item={{ ...one, confidence: null }}
               mark={one.mark}
+              name={one.key.slice(one.key.lastIndexOf("/") + 1)}
               said={found.value?.alike === "content" ? undefined : t(RELATIONS[one.relation])}
               href={address(facts.name, "search", new URLSearchParams({ id: String(one.id), item: String(one.id) }))}
             />

@@ -7,7 +7,7 @@ import { ask, question } from "../parts/asking";
 import { Icon } from "../parts/icons";
 import { ItemDialog } from "../parts/item";
 import { MOST_PICTURES, Plane, type View } from "../parts/plane";
-import { inside, loadPoints, Points, Rows, type MapClass, type MapFacts, type MapRow, type Polygon } from "../parts/points";
+import { chunkOf, inside, loadPoints, Points, Rows, type MapClass, type MapFacts, type MapRow, type Polygon } from "../parts/points";
 import { Face } from "../parts/tile";
 import { address, change, type Place, useLoaded } from "../state";
 import { Grid } from "./search";
@@ -23,6 +23,7 @@ export function MapScreen({ facts, place }: { facts: Facts; place: Place }) {
     facts.map ? (signal) => get<MapFacts>(path(facts.name, `/map${query({ release })}`), signal) : null,
     [facts.release],
   );
+  const first = useFirst(facts);
   return (
     <main id="content" class="page">
       <h1>{t("map")}</h1>
@@ -37,9 +38,23 @@ export function MapScreen({ facts, place }: { facts: Facts; place: Place }) {
           {t("failed", { text: map.error.message })}
         </p>
       )}
-      {map.value && <Whole facts={facts} map={map.value} place={place} />}
+      {map.value && first && <Whole facts={facts} map={map.value} first={first} place={place} />}
     </main>
   );
+}
+
+/** The first chunk of points, asked for beside what the map shows, and not after it. */
+function useFirst(facts: Facts): Promise<ArrayBuffer> | null {
+  const [first, setFirst] = useState<Promise<ArrayBuffer> | null>(null);
+  useEffect(() => {
+    if (!facts.map) return;
+    const controller = new AbortController();
+    const asked = chunkOf(facts, 0, controller.signal);
+    asked.catch(() => undefined); // told where it is waited for
+    setFirst(asked);
+    return () => controller.abort();
+  }, [facts.release]);
+  return first;
 }
 
 interface Over {
@@ -55,7 +70,14 @@ interface Seen {
   some: number[];
 }
 
-function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Place }) {
+interface Shown {
+  facts: Facts;
+  map: MapFacts;
+  first: Promise<ArrayBuffer>;
+  place: Place;
+}
+
+function Whole({ facts, map, first, place }: Shown) {
   const { parameters } = place;
   const canvas = useRef<HTMLCanvasElement>(null);
   const plane = useRef<Plane | null>(null);
@@ -103,7 +125,7 @@ function Whole({ facts, map, place }: { facts: Facts; map: MapFacts; place: Plac
       setLoaded(points.loaded);
       made.draw();
     };
-    loadPoints(facts, map, points, controller.signal, grown).catch((error) => controller.signal.aborted || setFailed(error.message));
+    loadPoints(facts, map, points, first, controller.signal, grown).catch((error) => controller.signal.aborted || setFailed(error.message));
     return () => {
       controller.abort();
       made.close();

@@ -151,7 +151,7 @@ function Hits({ facts, place, onShown }: { facts: Facts; place: Place; onShown: 
         {found && summary(found, hits.length, place.parameters)}
       </p>
       {found && found.answer.understood.length > 0 && (
-        <p class="notice">{t("understood", { words: found.answer.understood.join(", ") })}</p>
+        <p class="told">{t("understood", { words: found.answer.understood.join(", ") })}</p>
       )}
       {found?.answer.strange && <p class="notice strange">{found.answer.strange}</p>}
       <Grid facts={facts} items={hits} />

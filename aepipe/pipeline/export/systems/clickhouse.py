@@ -113,9 +113,11 @@ class ClickHouse:
         host, _, port = (
             self._address.host.rpartition(":") if ":" in self._address.host else (self._address.host, "", "")
         )
+        port = port or ("8443" if secure else "8123")
+        self._address.check_answers(f"http{'s' if secure else ''}://{host}:{port}/ping")
         return clickhouse_connect.get_client(
             host=host,
-            port=int(port or (8443 if secure else 8123)),
+            port=int(port),
             username=self._address.user or os.environ.get("CLICKHOUSE_USER", "default"),
             password=self._address.password or os.environ.get("CLICKHOUSE_PASSWORD", ""),
             database=self._address.path or "default",

@@ -98,6 +98,7 @@ class Qdrant:
 
         if self._url is None:
             return QdrantClient(path=str(Path(self._address.rest).expanduser()))
+        self._address.check_answers(f"{self._url}/healthz")
         key = self._address.password or self._address.user or os.environ.get("QDRANT_API_KEY")
         return QdrantClient(url=self._url, api_key=key or None, timeout=ANSWERS_IN, check_compatibility=False)
 

@@ -1,0 +1,262 @@
+"""Releases of rows in parts: they answer as those of one table, and every verb works on them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from aepipe.engines import Needs, Part, Work
+from aepipe.errors import CorruptError
+from aepipe.pipeline.compact import compact
+from aepipe.pipeline.encode import encode_all
+from aepipe.pipeline.export.rows import Exporting
+from aepipe.pipeline.ingest import ingest
+from aepipe.pipeline.parts import opened
+from aepipe.pipeline.parts.opened import shared
+from aepipe.pipeline.parts.reading import read_part
+from aepipe.pipeline.update import add, remove, sources_of
+from aepipe.release import collections, gc, lifecycle
+from aepipe.release.filter import ids_where
+from aepipe.release.release import Release
+from aepipe.sources import listing, loader
+from aepipe.sources.item import Decode, Item
+from aepipe.store import registry
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.rows import Rows
+from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
+
+N = 120
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """Stores with the same collection, in parts and in one table."""
+    stores = (Store(tmp_path_factory.mktemp(name) / "store") for name in ("parts", "one"))
+    parted, one = stores
+    make_release(parted, n=N, part=16)
+    make_release(one, n=N)
+    return parted, one
+
+
+def both(pair: tuple[Store, Store]) -> tuple[Release, Release]:
+    return Release.open(pair[0], "pictures"), Release.open(pair[1], "pictures")
+
+
+def test_a_release_of_parts_answers_as_one_of_a_table(pair: tuple[Store, Store]) -> None:
+    parted, one = both(pair)
+    assert len(parted.all_parts("codes")) == len(pair[0].parts(parted.part("rows"))) > 4
+    ids = one.items.ids
+    assert (parted.items.ids == ids).all()
+    assert list(parted.items.column("key")) == list(one.items.column("key"))
+    assert parted.codes_of(ids).hex() == one.codes_of(ids).hex()
+    assert (parted.segments.embeddings_of(ids) == one.segments.embeddings_of(ids)).all()
+    for k in (1, 10, 100):
+        hits, wanted = (release.query(release.codes_of(ids), k=k) for release in (parted, one))
+        assert (hits.ids == wanted.ids).all()
+        assert (hits.distances == wanted.distances).all()
+    assert parted.scores["rows"] == one.scores["rows"]
+
+
+@pytest.mark.parametrize("where", ["label = 'class1'", "id between 30 and 50 or split = 'test'", "key like '%7.png'"])
+def test_conditions_find_the_ids_of_the_list(pair: tuple[Store, Store], where: str) -> None:
+    parted, one = both(pair)
+    assert ids_where(parted, where).tolist() == ids_where(one, where).tolist()
+
+
+def test_changes_of_a_release(pair: tuple[Store, Store], tmp_path: Path) -> None:
+    """Rows are added, replaced and removed, then all is merged: each time both releases answer the same."""
+    write_pictures(tmp_path / "more", 10, (28, 28, 1), seed=9)
+    answers = []
+    for store, release in zip(pair, both(pair), strict=True):
+        known = sorted(pictures_of(store).rglob("*.png"))[4]
+        known.write_bytes(sorted((tmp_path / "more").rglob("*.png"))[0].read_bytes())
+        paths = [str(tmp_path / "more"), str(known)]
+        added = Release.open(store, ref=add(store, release, sources_of(release, paths), replace=True).release)
+        gone = Release.open(store, ref=remove(store, added, np.array([5, 60, 122])))
+        whole = Release.open(store, ref=compact(store, gone))
+        found = []
+        for one in (release, added, gone, whole):
+            hits = one.query(one.codes_of(one.items.ids), k=5)
+            exported = pa.concat_tables(Exporting.of(store, one.ref).groups())
+            found.append((one.items.ids.tolist(), hits.ids.tolist(), exported.column("id").to_pylist()))
+            found.append((ids_where(one, "label = 'class1' or id > 118").tolist(), [], []))
+        answers.append(found)
+    assert answers[0] == answers[1]
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that the keys of all items that are read come into."""
+    read, usual = list[str](), loader._read
+
+    def noting(item: Item, row: Decode, find: loader.Find, seen: loader.Seen) -> loader.Outcome:
+        if seen(item) is None:
+            read.append(item.key)
+        return usual(item, row, find, seen)
+
+    monkeypatch.setattr(loader, "_read", noting)
+    return read
+
+
+def nightly(store: Store, n: int = 12) -> tuple[Release, Release]:
+    """Add a few pictures between the others, and return the releases before and after."""
+    before = Release.open(store, "pictures")
+    write_pictures(pictures_of(store) / "train" / "class1a", n, (28, 28, 1), seed=5)
+    plan = bare_plan(store, part=16)
+    rows = ingest(store, plan.source, previous=before.part("rows"))
+    ref = publish_rows(store, plan, rows, put_encoder(store, plan))
+    registry.promote(store, "pictures", ref, why="a night")
+    return before, Release.open(store, "pictures")
+
+
+def test_a_night_encodes_the_parts_that_are_new_and_the_rest_is_kept(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    before, after = nightly(store)
+    same = set(store.parts(before.part("rows"))) & set(store.parts(after.part("rows")))
+    assert len(same) >= len(store.parts(before.part("rows"))) - 3
+    assert len(set(before.all_parts("codes")) & set(after.all_parts("codes"))) == len(same)
+    assert sorted(set(after.items.ids.tolist()) - set(before.items.ids.tolist())) == list(range(N, N + 12))
+    # Runs of ids are cut within parts now.
+    assert ids_where(after, f"id >= {N}").tolist() == list(range(N, N + 12))
+    assert ids_where(after, "id < 3").tolist() == [0, 1, 2]
+    parts = [part for part in after.parts if part[0] == "rows"]
+    assert lifecycle.verify(store, after.ref)[-len(parts) :] == [one for _, one in parts]
+    found = gc.find(store, keep=1, hours=0)
+    needed = {*store.parts(before.part("rows")), *store.parts(after.part("rows"))}
+    assert not needed & set(found.refs), "the release before may come back"
+    registry.promote(store, "pictures", after.ref, why="again")
+    gc.clean(store, keep=1, hours=0)
+    assert lifecycle.check_release(store, after.ref).damage == ()
+    assert lifecycle.check_all(store).damage == ()
+    plan = bare_plan(store, part=16)
+    assert ingest(store, plan.source, previous=after.part("rows")) == after.part("rows")
+
+
+def test_dropping_one_collection_leaves_parts_that_another_has(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    make_release(store, n=N, name="other", part=16)
+    collections.drop(store, "other")
+    assert lifecycle.check_release(store, Release.open(store, "pictures").ref).damage == ()
+    collections.drop(store, "pictures")
+    assert not store.refs("rows")
+
+
+def test_a_damaged_part_is_found(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    release = Release.open(store, "pictures")
+    file = next((store.root / "rows" / store.parts(release.part("rows"))[1].digest).glob("rows-*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="bytes instead of"):
+        lifecycle.verify(store, release.ref)
+    assert lifecycle.check_release(store, release.ref).damage
+
+
+def test_files_are_read_where_their_stamp_is_new(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FRESH", -1e9)
+    read = noted(monkeypatch)
+    write_pictures(pictures_of(store), 60, (8, 8, 1))
+    plan = bare_plan(store, shape=(8, 8, 1), part=16)
+    first = ingest(store, plan.source)
+    assert len(read) == 60
+    read.clear()
+    assert ingest(store, plan.source, previous=first) == first
+    assert read == []
+    touched = sorted(pictures_of(store).rglob("*.png"))[7]
+    os.utime(touched, (1, 1))
+    kept = len(store.refs("rows"))
+    assert ingest(store, plan.source, previous=first) == first
+    assert [Path(key).name for key in read] == [touched.name], "not even its neighbours"
+    assert len(store.refs("rows")) == kept, "the same items are the same part"
+    read.clear()
+    assert ingest(store, plan.source, previous=first) == first
+    assert read == [], "and the new times are known now"
+    touched.write_bytes(sorted(pictures_of(store).rglob("*.png"))[9].read_bytes())
+    second = ingest(store, plan.source, previous=first)
+    assert [Path(key).name for key in read] == [touched.name]
+    assert store.manifest(second).facts["changed"] == 1
+
+
+def test_another_process_can_do_the_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens the source by its recipe."""
+    write_pictures(pictures_of(store), 60, (8, 8, 1))
+    plan = bare_plan(store, shape=(8, 8, 1), part=16)
+
+    class Elsewhere:
+        def map(self, work: Work, parts: list[Part], needs: Needs) -> list[object]:
+            monkeypatch.setattr(opened, "_here", {})
+            found = [pickle.loads(pickle.dumps(work))(part) for part in parts]
+            monkeypatch.undo()
+            return found
+
+    there = ingest(store, plan.source, recipe=plan.recipe, engine=Elsewhere())  # type: ignore[arg-type]
+    here = Store(store.root.parent / "here")
+    assert ingest(here, plan.source) == there
+    assert {ref: here.manifest(ref).outputs for ref in here.refs("rows")} == {
+        ref: store.manifest(ref).outputs for ref in store.refs("rows")
+    }
+    with shared(plan.source, None) as at:
+        work = Work("ingest", read_part, {"store": str(store.root), "source": at, "threads": 1})
+        monkeypatch.setattr(opened, "_here", {at.token: plan.source})
+        assert work(Part(0, str(store.refs("listing")[0]))).rows
+
+
+KILLED = """
+import os, signal, sys
+from aepipe.pipeline.parts import reading
+from aepipe.pipeline.ingest import ingest
+from aepipe.sources import listing
+from aepipe.store.artifacts import Ref, Store
+from pathlib import Path
+from tests.support.releases import bare_plan
+listing.FRESH = -1e9
+usual, count = reading._read, []
+def read(*args):
+    if len(count) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    count.append(0)
+    return usual(*args)
+reading._read = read
+store = Store(Path(sys.argv[1]))
+ingest(store, bare_plan(store, shape=(8, 8, 1), part=16).source)
+"""
+
+
+def test_after_a_kill_only_what_is_missing_is_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FRESH", -1e9)
+    write_pictures(pictures_of(store), 60, (8, 8, 1))
+    command = [sys.executable, "-c", KILLED, str(store.root), "2"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    facts = [store.manifest(one).facts for one in store.refs("listing")]
+    made = [Ref.parse(one["part"]) for one in facts if "part" in one]
+    read = noted(monkeypatch)
+    ref = ingest(store, bare_plan(store, shape=(8, 8, 1), part=16).source)
+    there = sum(len(Rows(store.path(one))) for one in made)
+    assert there > 0
+    assert len(read) == 60 - there
+    assert len(made) in {1, 2}
+    assert set(made) < set(store.parts(ref))
+    assert not list(store.root.glob("*/.tmp-*")), "drafts of the dead are swept"
+
+
+def test_codes_of_parts_are_made_by_any_engine(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    release = Release.open(store, "pictures")
+
+    class Backwards:
+        def map(self, work: Work, parts: list[Part], needs: Needs) -> list[object]:
+            return [pickle.loads(pickle.dumps(work))(part) for part in reversed(parts)]
+
+    model, rows = release.part("encoder"), release.part("rows")
+    for ref in release.all_parts("codes"):
+        store.remove(ref)
+    made = encode_all(store, model, rows, engine=Backwards())  # type: ignore[arg-type]
+    assert made == release.all_parts("codes")
+    assert encode_all(store, model, rows, engine=None) == made
