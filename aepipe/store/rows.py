@@ -114,9 +114,15 @@ class Rows:
         """Digests of the tables that this one is a list of; empty where it is none."""
         self.folders: list[Path] = [folder.parent / name for name in self.part_names] or [folder]
         """Those that hold the rows: of the parts, or its own."""
-        self._parts = [file for one in self.folders for file in row_files(one)]
         self._given = ids
+        if not self.part_names:
+            self._parts  # noqa: B018  a table without rows is refused now
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
+
+    @cached_property
+    def _parts(self) -> list[Path]:
+        """The files of all rows; those of a part that nobody asks for need not be here."""
+        return [file for one in self.folders for file in row_files(one)]
 
     def __len__(self) -> int:
         return int(self.facts["rows"])
