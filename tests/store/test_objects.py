@@ -358,6 +358,21 @@ def test_a_lease_that_nobody_renews_is_taken_over(
         pass
 
 
+def test_a_holder_whose_lease_was_taken_over_moves_nothing(
+    there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Ref("release", "1" * 64), Ref("release", "2" * 64)
+    other = elsewhere(there, tmp_path / "other")
+    with registry.lock(there, "one"):
+        monkeypatch.setattr(leases, "LEASE", -10.0)
+        with registry.lock(other, "one"):
+            registry.promote(other, "one", first, why="taken over")
+        assert registry.current(there, "one") == first
+        with pytest.raises(BusyError):
+            registry.promote(there, "one", second, why="began before")
+    assert registry.current(there, "one") == first
+
+
 def test_a_lease_is_renewed(there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT", 0.02)
     with registry.lock(there, "one"):
