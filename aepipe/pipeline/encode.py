@@ -80,7 +80,7 @@ def encode_all(
     embedding: bool = True,
     engine: Engine | None = None,
 ) -> list[Ref]:
-    """Return segments with the codes of all rows: known ones, and those of the rows that no known segment holds.
+    """Return segments with the codes of all rows; known rows are not encoded again.
 
     Args:
         store: where artifacts are read and written.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -28,6 +27,8 @@ from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aepipe.recipe import Recipe
 
 VERSION = 1
@@ -143,7 +144,7 @@ def index_shard(part: Part, *, store: str, count: int, given: Mapping[str, Any])
 
     Args:
         part: the number of the shard, and the reference of the rows.
-        store: the folder of the store.
+        store: the address of the store.
         count: of shards.
         given: what else decides the index; see :func:`_of_index`.
 

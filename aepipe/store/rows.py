@@ -97,7 +97,7 @@ class Rejected:
 
 
 class Rows:
-    """The rows that a :class:`aepipe.store.rows_writer.RowsWriter` wrote, or a list of such tables.
+    """Rows that :class:`aepipe.store.rows_writer.RowsWriter` wrote, or a list of such tables.
 
     Args:
         folder: their folder.
@@ -145,13 +145,13 @@ class Rows:
 
     @property
     def parts(self) -> list[Rows]:
-        """The tables that this one is a list of, with the ids that their rows have in it; itself where it is none."""
+        """The tables in this list, with the ids that their rows have here; itself where it is none."""
         if not self.part_names:
             return [self]
         return [self.part(number) for number in range(len(self.part_names))]
 
     def part(self, number: int) -> Rows:
-        """Return one of the tables that this one is a list of, with the ids that its rows have in it."""
+        """Return one of the tables in this list, with the ids that its rows have here."""
         start, stop = self._bounds[number], self._bounds[number + 1]
         assert self._own_ids is not None
         return Rows(self.folders[number], ids=self._own_ids[start:stop])
