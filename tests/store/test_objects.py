@@ -30,7 +30,7 @@ from tests.store.test_artifacts import INPUTS, put
 from tests.support.objects import KEY, SECRET, ObjectServer
 
 ROOT = Path(__file__).parents[2]
-SOAK = 180.0 if os.environ.get("AEPIPE_SOAK") else 2.0
+SOAK = 180.0 if os.environ.get("AEPIPE_SOAK") else 1.0
 """Seconds of the soak."""
 WRITERS = 16
 
