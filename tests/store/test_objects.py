@@ -20,12 +20,14 @@ from pathlib import Path
 import pytest
 
 from aepipe.errors import BusyError, CorruptError, ExtraError, NotFoundError, StoreError
+from aepipe.pipeline.ingest import ingest
 from aepipe.store import addresses, layout, names, registry
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.backends import bucket as buckets
 from aepipe.store.backends import checkpoints, leases, objects
 from aepipe.store.backends.bucket import Bucket, ChangedError
 from aepipe.store.backends.objects import Objects
+from tests.pipeline.test_parts import FIRST, changed, fake, said
 from tests.store.test_artifacts import INPUTS, put
 from tests.support.objects import KEY, SECRET, ObjectServer
 
@@ -469,6 +471,19 @@ def test_checkpoints_are_copied_while_training_runs(there: Store, monkeypatch: p
         while bucket_of(there).listed("work") == {} or bucket_of(there).get(f"work/abc/{file.name}") != state:
             assert time.monotonic() < until
     there.work_done(ref)
+
+
+def test_rows_in_parts_are_those_of_a_folder(there: Store, store: Store, tmp_path: Path) -> None:
+    first, data = ingest(there, fake(FIRST, 36)), changed(dict(FIRST), 1)
+    assert first == ingest(store, fake(FIRST, 36))
+    assert there.parts(first)
+    other = elsewhere(there, tmp_path / "other")
+    after = ingest(other, fake(data, 36), previous=first)
+    assert after == ingest(store, fake(data, 36), previous=first)
+    assert said(elsewhere(there, tmp_path / "late"), after) == said(store, after)
+    part = there.parts(after)[-1]
+    assert there.remove(part)
+    assert not other.reuse(after), "a list without one of its parts is made again"
 
 
 def test_small_files(there: Store, tmp_path: Path) -> None:
