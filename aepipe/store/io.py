@@ -26,6 +26,8 @@ REMEDY = "delete the folder and run again: it will be made again"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _OF_RUST = re.compile(r"\(os error (?P<number>\d+)\)")
 """The end of the errors of libraries in Rust, such as safetensors."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""A folder that an address would make."""
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems that cannot reserve room."""
 
@@ -152,6 +154,20 @@ def write_into_folder(file: Path, text: str) -> None:
         write_durably(file, text)
 
 
+def check_local(target: Path) -> None:
+    """Refuse an address such as ``s3://bucket/x`` as the place of an output.
+
+    It would become a folder ``s3:`` here.
+
+    Raises:
+        TargetError: it is one.
+    """
+    path = target.absolute()
+    for folder in path.parents:
+        if _SCHEME.fullmatch(folder.name) and not folder.exists():
+            raise TargetError(f"{target}: an address; name a file or a folder of this machine, and copy it from there")
+
+
 def check_target(file: Path, *, overwrite: bool = True) -> None:
     """Check that a file can be written, before long work is done for it.
 
@@ -160,9 +176,10 @@ def check_target(file: Path, *, overwrite: bool = True) -> None:
         overwrite: it may be there already.
 
     Raises:
-        TargetError: its folder is missing, it is a folder itself, or it may not be overwritten.
+        TargetError: its folder is missing, it is a folder itself or an address, or it may not be overwritten.
         StoreError: this user may not write it.
     """
+    check_local(file)
     folder = file.absolute().parent
     if not folder.is_dir():
         raise TargetError(f"{file}: there is no folder {folder}; make it first")

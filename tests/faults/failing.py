@@ -123,8 +123,8 @@ class Failing(Trials):
             for case, one in zip(some, found, strict=True):
                 good = one and one[0] and not self._all_wrong(one)
                 done = one if good else trials.in_child(partial(self.attempt, case))
-                if len(done) != 4:
-                    done = [True, "", [], done]
+                if len(done) != 4:  # what it did before it was killed, nobody knows
+                    done = [True, f"{case}", [], done]
                 known, wrong = done[1] in self._known, self._all_wrong(done)
                 self._known.setdefault(done[1], done[3])
                 about = {"turn": case.turn, "place": case.call.place, "line": case.call.line}

@@ -41,5 +41,5 @@ def test_a_call_that_fails_leaves_the_old_answer_or_the_new_one(library: Path, t
     print(f"{len(found):,} calls failed, {len(wrong)} wrong; {dict(Counter(one['verb'] for one in found))}")  # noqa: T201
     counts.keep("failing", what="system calls of writing verbs x errors", tried=len(found), wrong=len(wrong))
     assert len(found) >= 5
-    assert len({one["kind"] for one in found}) > 3, "calls of several kinds"
+    assert len({one["kind"] for one in found}) >= 3, "calls of several kinds"
     assert not wrong, "\n".join(wrong)

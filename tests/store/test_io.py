@@ -12,15 +12,25 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load, save_file
 
-from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
+from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError, TargetError
 from aepipe.index.scan import faiss_errors_named
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import names
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.io import array_in, disk_errors_named, entries, files_below, mapped, table_errors_named, weights_in
+from aepipe.store.io import (
+    array_in,
+    check_local,
+    check_target,
+    disk_errors_named,
+    entries,
+    files_below,
+    mapped,
+    table_errors_named,
+    weights_in,
+)
 from aepipe.store.rows import Rows
-from aepipe.store.segments import Strings
+from aepipe.store.strings import Strings
 from tests.faults.damage import as_others
 from tests.support.releases import make_release
 
@@ -51,6 +61,19 @@ def test_releases_are_not_overlooked_where_their_folder_cannot_be_read(store: St
             with pytest.raises(StoreError, match="Permission denied"):
                 ask()
     (store.root / "release").chmod(0o700)
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/rows", "reference://x", "http://host/a/b.png"])
+def test_an_address_is_no_place_of_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for check in (check_local, check_target):
+        with pytest.raises(TargetError, match=r"an address; name a file or a folder of this machine"):
+            check(Path(address))
+    for place in ("a:b/c", "12:30/a", "C:/a", "rows:"):
+        check_local(Path(place))
+    (tmp_path / "s3:" / "bucket").mkdir(parents=True)
+    check_local(Path("s3://bucket/rows"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s3:"]
 
 
 @pytest.mark.parametrize(("number", "damaged"), [(errno.EIO, False), (errno.ENOENT, True)])

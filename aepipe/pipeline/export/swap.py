@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aepipe.errors import QueryError
+from aepipe.store.io import check_local
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
@@ -27,7 +28,9 @@ def check_folder(folder: Path, is_part: Callable[[Path], bool]) -> bool:
 
     Raises:
         QueryError: it holds anything else, or is no folder.
+        TargetError: it is an address.
     """
+    check_local(folder)
     if folder.is_dir():
         held = sorted(folder.iterdir())
         strangers = [path.name for path in held if not is_part(path)]
