@@ -125,11 +125,13 @@ def foresee(
         RecipeError: the recipe cannot be run, or would replace a collection of other items.
         SourceError: the source is missing, or empty.
     """
+    from aepipe.pipeline import launch
     from aepipe.report.dry_run import foresee
 
     jobs = load_flow("job")
     recipe, order = _ordered(open_store(home), what, name, options, write=False)
-    job = jobs.open_job(**order, text=recipe.text)
+    with launch.asked(options.get("world")):
+        job = jobs.open_job(**order, text=recipe.text)
     if options.get("promote", True):
         jobs.check_job_origin(job)
     where = {"given": "", "kept": ", derived by an earlier run", "written": ", which would be derived and written"}

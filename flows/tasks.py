@@ -112,7 +112,7 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
 
 @task(name="encode", **_PLAIN)
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> list[str]:
-    """Encode the rows that have no code yet, and return the segments that hold the codes of all rows."""
+    """Encode the rows that have no code yet; return the segments with the codes of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
     found = aepipe.pipeline.encode.encode_all(
         job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted

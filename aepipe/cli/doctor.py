@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from itertools import pairwise
-from pathlib import Path
-from typing import Literal
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -29,9 +26,9 @@ from aepipe.errors import SHUT, AepipeError, BusyError
 from aepipe.release.release import Release
 from aepipe.store import layout, reading, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
+from aepipe.store.backends import State
 
 MARKS = {"ok": "ok", "note": "note", "bad": "WRONG"}
-Level = Literal["ok", "note", "bad"]
 JSON_NAMES = {"store": "shelf"}
 """The JSON keeps this name, because programs may look for it."""
 PACKAGE = "aepipe"
@@ -53,7 +50,7 @@ class Finding:
         said: what was found, and how to fix it.
     """
 
-    level: Level
+    level: State
     what: str
     said: str
 
@@ -114,12 +111,9 @@ def packages() -> Iterator[Finding]:
 
 def store_lines(store: Store) -> Iterator[Finding]:
     """Check the place: who can write and read it, free space, and what dead runs have left."""
-    root, remote = store.root, store.address != str(store.root)
-    if not (remote or root.is_dir()):
-        yield Finding("note", "store", f"{root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it")
-        return
-    yield _objects(store) if remote else _folder(root)
-    if not root.is_dir():
+    root, (level, said) = store.root, store.backend.state()
+    yield Finding(level, "store", said)
+    if level == "bad" or not root.is_dir():
         return
     free, size = shutil.disk_usage(root).free, _largest(store)
     room = f"{free / 1e9:.1f} GB are free"
@@ -131,26 +125,6 @@ def store_lines(store: Store) -> Iterator[Finding]:
     left = [path for kind in KINDS for path in (root / kind).glob(".tmp-*")]
     if left:
         yield Finding("note", "drafts", f"{len(left)} unfinished folders; the next run removes those of dead processes")
-
-
-def _folder(root: Path) -> Finding:
-    """Check who can write and read a folder."""
-    mode = stat.S_IMODE(root.stat().st_mode)
-    if not os.access(root, os.W_OK):
-        return Finding("note", "store", f"{root}: cannot be written by this user; queries work, runs do not")
-    if mode & 0o077:
-        return Finding("note", "store", f"{root}: others on this machine can read it; chmod 700 {root}")
-    return Finding("ok", "store", f"{root}: private, and can be written")
-
-
-def _objects(store: Store) -> Finding:
-    """Check that object storage answers, can be written, and keeps the promises that a store needs."""
-    copies = f"copies for reading are in {store.root}"
-    try:
-        store.backend.probe()
-    except AepipeError as error:
-        return Finding("bad", "store", str(error))
-    return Finding("ok", "store", f"{store.address}: can be written, and keeps conditions; {copies}")
 
 
 def collection(store: Store, name: str) -> Iterator[Finding]:

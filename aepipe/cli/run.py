@@ -316,6 +316,7 @@ def _foresee(what: str, place: Place, order: Order, as_json: bool) -> None:
         source=order.source,
         device=order.device,
         promote=order.promote,
+        world=order.world,
         save=order.save,
         kind=order.kind,
         pixels=order.pixels,

@@ -213,10 +213,13 @@ class Confidence:
     def of_hit(self, curve: Curve, rank: int, distance: int, cosine: float | None) -> float:
         """Return the probability of a hit.
 
-        Curves are those of the first hits; those after them are no better than later ones of items.
+        Curves are those of the first hits. Later ones of items have their own; those of other questions are no better.
         """
         found, later = curve.at(distance, cosine), self.curves.get(LATER)
-        return found if rank <= FIRST or later is None else min(found, later.at(distance, cosine))
+        if rank <= FIRST or later is None:
+            return found
+        told = later.at(distance, cosine)
+        return told if curve is self.curves.get(ITEMS) else min(found, told)
 
     def radius(self, least: float, *, where: bool = False) -> int:
         """Return the largest distance at which a row is relevant with at least a given probability.

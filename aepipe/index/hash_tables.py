@@ -203,7 +203,9 @@ class Tables:
             np.save(folder / COPIES, self.copies)
 
     def buckets(self, query: Words, values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first place and the size of each value's bucket: twice int64[F], or int64[Q, F].
+        """Return the first place and the size of each value's bucket: twice int64[F].
+
+        For several queries: twice int64[Q, F].
 
         Args:
             query: words[V], or words[Q, 1, V] for several.

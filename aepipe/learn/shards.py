@@ -10,7 +10,7 @@ gradients of these leaves are added over the slices, before each slice takes tho
 exchanged while gradients are computed, and every slice has its own graph, the same in whichever process it is.
 
 Source: the exchange is that of gradient caches, Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory
-Limited Setup", 2021, without computing anything twice.
+Limited Setup", 2021; here graphs are kept, so nothing on the way forward is computed twice.
 
 Legend: S slices, B rows of a batch, b rows of a slice.
 """

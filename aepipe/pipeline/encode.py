@@ -80,7 +80,7 @@ def encode_all(
     embedding: bool = True,
     engine: Engine | None = None,
 ) -> list[Ref]:
-    """Return segments with the codes of all rows: known ones, and those of the rows that no known segment holds.
+    """Return segments with the codes of all rows; known rows are not encoded again.
 
     Args:
         store: where artifacts are read and written.
@@ -124,11 +124,13 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
     """
     began = time.monotonic()
     place, encoder, table = _opened(store, Ref.parse(model), Ref.parse(part.ref))
+    one = Ref("rows", table.part_names[part.number])
+    place.path(one)
     rows = table.part(part.number)
-    inputs = _of_part(Ref.parse(model), Ref("rows", table.part_names[part.number]), rows.runs(), embedding)
+    inputs = _of_part(Ref.parse(model), one, rows.runs(), embedding)
     ref = ref_of("segment", inputs)
     if not place.reuse(ref):
-        place.verified(Ref("rows", table.part_names[part.number]))
+        place.verified(one)
         ids = np.sort(rows.ids())
         with place.draft("segment") as draft:
             _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads)
@@ -140,7 +142,7 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
 @lru_cache(2)
 def _opened(store: str, model: Ref, rows: Ref) -> tuple[Store, Encoder, Rows]:
     place = Store(store)
-    return place, Encoder.open(place.verified(model)), Rows(place.path(rows))
+    return place, Encoder.open(place.verified(model)), Rows(place.path(rows, with_parts=False))
 
 
 def _of_part(model: Ref, part: Ref, runs: NDArray[np.int64], embedding: bool) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def ingest_next(store: Store, source: Source, name: str, previous: Ref | None, *
         SourceError, FullError: as :func:`ingest`.
         CorruptError: the store's file of the highest id cannot be read.
     """
-    known = Rows(store.path(previous)).next_id if previous else 0
+    known = int(store.manifest(previous).facts["next_id"]) if previous else 0
     given = lifecycle.ids_given(store, name, since=known)
     next_id = lifecycle.next_id(store, name)
     return ingest(store, source, previous=previous, next_id=next_id, given=given, recipe=recipe)

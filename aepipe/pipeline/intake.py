@@ -1,4 +1,4 @@
-"""What reading a source has come to: rows, written or the same as before, and what speaks against it."""
+"""What reading a source has come to: rows that are written, and what speaks against them."""
 
 from __future__ import annotations
 

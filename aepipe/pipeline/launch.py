@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe import errors
-from aepipe.errors import AepipeError, RecipeError, TrainingError
+from aepipe.errors import AepipeError, RecipeError, StoreError, TrainingError
 from aepipe.learn.shards import few
 from aepipe.learn.trainer import EVERY
 from aepipe.learn.world import LIMIT
@@ -112,6 +112,8 @@ class Launch:
             TrainingError: processes died again and again.
         """
         self.check(stack.compute.shards)
+        if self.meet:
+            _check_shared(store)
         work = store.work(ref)
         table = stack.recipe.model_dump(mode="json")
         # As they were resolved here: another machine might choose another precision.
@@ -182,7 +184,7 @@ class Launch:
 
 @contextmanager
 def asked(text: str | None) -> Iterator[None]:
-    """Let the trainings of the block be shared out as a text says, see :class:`Launch`, also those of a flow."""
+    """Let the trainings of the block be shared out as a text says; see :class:`Launch`."""
     before = os.environ.get(VARIABLE)
     if text:
         os.environ[VARIABLE] = text
@@ -201,7 +203,11 @@ def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -
         store: of the run, in a folder that both machines see.
         said: called with a sentence about each.
         seconds: after which nothing is joined any more; by default that goes on until this process is ended.
+
+    Raises:
+        StoreError: the store is in no folder.
     """
+    _check_shared(store)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         order = _newest(store)
@@ -214,6 +220,16 @@ def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -
         said(f"{Path(told['file']).stem}: {told['stage']} at {launch.meet}, {launch.processes} more processes")
         with launch.started(store, order, told["run"], shards, host=False) as process:
             process.wait()
+
+
+def _check_shared(store: Store) -> None:
+    """Check that other machines can see the checkpoints beside the store.
+
+    Raises:
+        StoreError: they cannot.
+    """
+    if store.address != str(store.root):
+        raise StoreError(f"{store.address}: machines train together in a store that is a folder which all of them see")
 
 
 def _newest(store: Store) -> Path | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -28,6 +27,8 @@ from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aepipe.recipe import Recipe
 
 VERSION = 1
@@ -132,7 +133,7 @@ def _indexes(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> t
         return (_index(store, given, Shard(0, 1)),)
     refs = tuple(ref_of("segment", _of_index(given, Shard(number, count))) for number in range(count))
     missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
-    work = Work("index", index_shard, {"store": str(store.root), "count": count, "given": given})
+    work = Work("index", index_shard, {"store": store.address, "count": count, "given": given})
     for done, _ in enumerate(engines.resolve().map(work, missing, Needs()), 1):
         step("shards", count - len(missing) + done, count)
     return refs
@@ -143,14 +144,14 @@ def index_shard(part: Part, *, store: str, count: int, given: Mapping[str, Any])
 
     Args:
         part: the number of the shard, and the reference of the rows.
-        store: the folder of the store.
+        store: the address of the store.
         count: of shards.
         given: what else decides the index; see :func:`_of_index`.
 
     Raises:
         CorruptError: an artifact is damaged, or a row has no code.
     """
-    began, place = time.monotonic(), Store(Path(store))
+    began, place = time.monotonic(), Store(store)
     ref = _index(place, given, Shard(part.number, count))
     return Done(part.number, str(ref), place.manifest(ref).facts["rows"], seconds=time.monotonic() - began)
 

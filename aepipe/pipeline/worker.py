@@ -111,5 +111,5 @@ STAGES = {"pretrain": _pretrain, "finetune": _finetune}
 
 
 if __name__ == "__main__":
-    file, root, folder = map(Path, sys.argv[1:])
-    sys.exit(work(json.loads(file.read_text(encoding="utf-8")), Store(root), folder))
+    file, address, folder = sys.argv[1:]
+    sys.exit(work(json.loads(Path(file).read_text(encoding="utf-8")), Store(address), Path(folder)))

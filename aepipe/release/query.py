@@ -312,7 +312,9 @@ def answer(release: Release, questions: Sequence[Question], options: SearchOptio
 
 
 def ranked(release: Release, questions: Sequence[Question], options: SearchOptions) -> list[Ranked]:
-    """Search for all questions at once, and tell what their rows are worth; rows are not looked up.
+    """Search for all questions at once, and tell what their rows are worth.
+
+    Rows are not looked up.
 
     Args:
         release: that is searched.

@@ -166,7 +166,7 @@ class Release:
 
     @cached_property
     def confidence(self) -> Confidence | None:
-        """What distances and cosines are worth; None where that was not measured for so many bits."""
+        """What distances and cosines are worth; None where that was not measured for these bits."""
         return Confidence.of(self.name, self.scores, self.n_bits)
 
     @cached_property

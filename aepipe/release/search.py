@@ -131,7 +131,7 @@ class Found:
     nearest: int | None = None
 
     def measures(self, confidence: Sequence[float] | None) -> Iterator[tuple[int, float | None, float | None]]:
-        """Yield distance, confidence and cosine of each row; None for what is not known."""
+        """Yield distance, confidence and cosine of each row; None for an unknown one."""
         return zip(self.distances.tolist(), confidence or repeat(None), self.cosines or repeat(None), strict=False)
 
     def at(self, places: Sequence[int]) -> Found:

@@ -18,7 +18,7 @@ from aepipe.store.labels import parted, shown
 from aepipe.store.segments import Row
 
 
-class Hit(msgspec.Struct):
+class Hit(msgspec.Struct, gc=False):
     """One row found, as ``aepipe query --json`` has it, without ``path``.
 
     Attributes:
@@ -247,7 +247,9 @@ class CollectionFacts(CollectionSummary, kw_only=True):
 
 
 def hits_of(release: Release, found: Sequence[Ranked], skipped: int, columns: Sequence[str]) -> list[list[Hit]]:
-    """Return the hits of some questions as they are answered; only what is told of a row is read, all at once.
+    """Return the hits of some questions as they are answered.
+
+    Of each row only the columns that are told are read, those of all rows at once.
 
     Args:
         release: that was searched; its rows have no snippets.

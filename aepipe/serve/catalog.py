@@ -26,6 +26,7 @@ from aepipe.release import lifecycle, maps
 from aepipe.release.maps import Map
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
+from aepipe.release.shards import OneShard
 from aepipe.serve.facets import Facet
 from aepipe.serve.plans import Plan
 from aepipe.serve.pool import Costs
@@ -295,7 +296,8 @@ class Catalog:
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.look()
-            for one in list(self._served.values()):
+            # Whoever asks all shards has filters; a shard by itself builds them when it is asked for them.
+            for one in [one for one in self._served.values() if not isinstance(one.release, OneShard)]:
                 with suppress(AepipeError, OSError):  # whoever asks for them is told
                     one.facets  # noqa: B018  else the first page of a large collection waits for them
             self._stop.wait(max(EVERY, self.store.backend.pause))

@@ -1,4 +1,4 @@
-"""How a release answers: the options of requests, resolved once for all requests that have the same.
+"""How a release answers: options, resolved once for all requests that have the same.
 
 A plan names no release of the catalog: those that were kept by plans would stay open after they have left service.
 """
@@ -122,7 +122,7 @@ class Plan:
 
 @lru_cache(1024)
 def is_plain(options: Options) -> bool:
-    """Return whether all questions with some options take about the same time, and few hits are wanted."""
+    """Return whether few hits are wanted, and every question takes about the same time."""
     filters = (
         options.label,
         options.split,

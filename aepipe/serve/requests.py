@@ -90,7 +90,9 @@ ASKED = frozenset({"id", "key", "code", "text", "handle"})
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, eq=False):
-    """Which hits are wanted; the names are those of ``aepipe query``. Nobody changes them once they are read.
+    """Which hits are wanted; the names are those of ``aepipe query``.
+
+    Nobody changes them once they are read.
 
     Attributes:
         k: most hits of a question; 10, with a radius at most 1,000.

@@ -63,7 +63,7 @@ def each(
 def together(
     served: Served, plan: Plan, asked: Sequence[Query], handles: asking.Handles
 ) -> list[answers.SearchAnswer | AepipeError]:
-    """Return the answer that each of some questions would get alone, or its error; they are searched at once."""
+    """Return the answer that each question would get alone, or its error; all are one search."""
     begun = time.perf_counter()
     try:
         found = _block(plan, asked, handles)

@@ -1,4 +1,4 @@
-"""Listings: the items of a large collection, cut into parts, each with a digest and a small file.
+"""Listings: the items of a large collection in parts, each with a digest and a small file.
 
 A part ends where the hash of a key says so, so an item that is added or gone changes one part and leaves the others as
 they are. The digest of a part is over everything that a source says of its items, and over a stamp of each: size and
@@ -79,7 +79,7 @@ def key_hash(key: str) -> int:
 
 
 def cut(items: Iterator[Item], usual: int = USUAL) -> Iterator[tuple[list[Item], NDArray[np.uint64]]]:
-    """Yield the items part by part, with the hashes of their keys; one part at a time is in memory.
+    """Yield the items part by part, with the hashes of their keys; memory holds one part.
 
     Args:
         items: in the order of the source.
@@ -165,7 +165,7 @@ def read(folder: Path, names: list[str]) -> Iterator[Item]:
 
 
 def stamps_in(folder: Path) -> dict[str, int]:
-    """Return the stamps of the items of a part that was written, by key; without those that say nothing.
+    """Return the stamps of the items of a part, by key, without those that say nothing.
 
     Raises:
         CorruptError: the table is damaged.

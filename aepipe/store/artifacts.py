@@ -227,13 +227,15 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
-            raise CorruptError(_named(file, "its checksum does not match"))
+            raise CorruptError(self.backend.damaged(str(ref), "its checksum does not match"))
         return Manifest(body["inputs"], body["facts"], body["outputs"], body["created"])
 
-    def path(self, ref: Ref) -> Path:
+    def path(self, ref: Ref, *, with_parts: bool = True) -> Path:
         """Return an artifact's folder after checking the length of every file, without reading any.
 
-        Those that it is a list of are checked, too.
+        Args:
+            ref: of the artifact.
+            with_parts: also check those that it is a list of.
 
         Raises:
             NotFoundError: the store has no such artifact.
@@ -252,7 +254,7 @@ class Store:
             found = about.st_size
             if found != sealed["bytes"]:
                 raise CorruptError(_named(folder / name, f"it has {found:,} bytes instead of {sealed['bytes']:,}"))
-        for part in _parts_in(made) if ref.kind in LISTS else ():
+        for part in _parts_in(made) if with_parts and ref.kind in LISTS else ():
             try:
                 self.path(part)
             except NotFoundError as error:

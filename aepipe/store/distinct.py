@@ -20,7 +20,7 @@ Places = NDArray[np.int64]
 
 
 def alike(stored: NDArray[np.uint8], starts: Places, sizes: Places) -> tuple[Places, Places]:
-    """Return which of some texts are the first of their bytes, and for each text which of these it equals.
+    """Return which texts are the first of their bytes, and for each text which of these it is.
 
     Args:
         stored: uint8[B].

@@ -105,7 +105,8 @@ class Rows:
     QUARANTINE: Final = "quarantine.parquet"
     PARTS: Final = "rows-*.parquet"  # a glob
     RUNS: Final = "runs.npy"  # of a table that refers to others: which ids their rows have
-    HASHES: Final = "hashes.npy"  # of a table that others refer to: of its keys
+    HASHES: Final = "hashes.npy"  # of a table that lists refer to: of its keys
+    HEADS: Final = "heads.npy"  # of such a table: the first bytes of its digests
 
     @staticmethod
     def part(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Ids of the rows of a large collection, as runs: rows that follow each other mostly have ids that do.
+"""Ids of rows as runs: rows that follow each other mostly have ids that do.
 
 A run is the first id of some rows that follow each other, and how many they are. A collection that was read once is one
 run, whatever its parts; each row that was added in the middle later may make two more.
@@ -33,7 +33,7 @@ def ids_of_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the runs of parts that follow each other as one, int64[R, 2]; runs that go on become one."""
+    """Return the runs of parts that follow each other, int64[R, 2]; those that go on become one."""
     runs = np.concatenate([np.empty((0, 2), np.int64), *parts])
     if not len(runs):
         return runs

@@ -97,7 +97,7 @@ class Rejected:
 
 
 class Rows:
-    """The rows that a :class:`aepipe.store.rows_writer.RowsWriter` wrote, or a list of such tables.
+    """Rows that :class:`aepipe.store.rows_writer.RowsWriter` wrote, or a list of such tables.
 
     Args:
         folder: their folder.
@@ -114,9 +114,15 @@ class Rows:
         """Digests of the tables that this one is a list of; empty where it is none."""
         self.folders: list[Path] = [folder.parent / name for name in self.part_names] or [folder]
         """Those that hold the rows: of the parts, or its own."""
-        self._parts = [file for one in self.folders for file in row_files(one)]
         self._given = ids
+        if not self.part_names:
+            self._parts  # noqa: B018  a table without rows is refused now
         self._read_group = lru_cache(_HELD_GROUPS)(self._group)
+
+    @cached_property
+    def _parts(self) -> list[Path]:
+        """The files of all rows; those of a part that nobody asks for need not be here."""
+        return [file for one in self.folders for file in row_files(one)]
 
     def __len__(self) -> int:
         return int(self.facts["rows"])
@@ -139,13 +145,13 @@ class Rows:
 
     @property
     def parts(self) -> list[Rows]:
-        """The tables that this one is a list of, with the ids that their rows have in it; itself where it is none."""
+        """The tables in this list, with the ids that their rows have here; itself where it is none."""
         if not self.part_names:
             return [self]
         return [self.part(number) for number in range(len(self.part_names))]
 
     def part(self, number: int) -> Rows:
-        """Return one of the tables that this one is a list of, with the ids that its rows have in it."""
+        """Return one of the tables in this list, with the ids that its rows have here."""
         start, stop = self._bounds[number], self._bounds[number + 1]
         assert self._own_ids is not None
         return Rows(self.folders[number], ids=self._own_ids[start:stop])

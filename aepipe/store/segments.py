@@ -11,7 +11,6 @@ Legend: N rows or strings, W bytes of a code, K bits, H width of an embedding.
 
 from __future__ import annotations
 
-import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,14 +28,12 @@ from aepipe.codes.bitcodes import BitCodes, n_bytes
 from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from aepipe.store.distinct import alike
 from aepipe.store.io import array_in, damaged, mapped
 from aepipe.store.labels import parted, shown
+from aepipe.store.strings import Strings
 
 BLOCK = 8192
 """Embeddings that are copied at a time."""
-NUMBERED = 1 << 18
-"""Strings whose values are told apart at a time."""
 ROW = ("key", "label", "split", "place")
 """What a row has besides its id and the source's own columns."""
 
@@ -54,6 +51,18 @@ def ids_of(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
     except OverflowError:
         largest = max(map(int, given), key=abs)
         raise QueryError(f"no row has the id {largest}: ids are below 2^63") from None
+
+
+def positions(own: NDArray[np.int64], ids: NDArray[np.int64]) -> Places:
+    """Return the positions of some ids among ascending ones, int64[n].
+
+    An id that is not there has the position before which it belongs.
+    """
+    # Where no id is missing, each is where its number says; a search reads twenty places for one.
+    if len(own) and int(own[-1]) - int(own[0]) == len(own) - 1:
+        found: Places = np.maximum(np.minimum(ids - own[0], len(own)), 0)
+        return found
+    return np.searchsorted(own, ids)
 
 
 class CodeSegments:
@@ -150,7 +159,7 @@ class CodeSegments:
         low, high = (ids.min(), ids.max()) if len(ids) else (0, -1)
         for number in np.flatnonzero((self._bounds[:, 0] <= high) & (self._bounds[:, 1] >= low)).tolist():
             own, _ = self._parts[number]
-            places = np.minimum(np.searchsorted(own, ids), len(own) - 1)
+            places = np.minimum(positions(own, ids), len(own) - 1)
             here = missing & (own[places] == ids)
             yield number, places, here
             missing &= ~here
@@ -264,7 +273,10 @@ class ItemSegments:
             yield from compress(part.strings(name), left)
 
     def values(self, name: str) -> tuple[list[str | None], NDArray[np.int32]]:
-        """Return the distinct values of ``key``, ``place``, ``label`` or ``split``, and the number of each row's value.
+        """Return the distinct values of a column, and the number of each row's value.
+
+        Args:
+            name: ``key``, ``place``, ``label`` or ``split``.
 
         Returns:
             M texts; int32[N], in ascending order of id.
@@ -399,7 +411,7 @@ class Items:
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the positions of some ids, int64[n], and which of them are present, bool[n]."""
-        places = np.searchsorted(self.ids, ids)
+        places = positions(self.ids, ids)
         known = np.zeros(len(ids), bool)
         inside = places < len(self)
         known[inside] = self.ids[places[inside]] == ids[inside]
@@ -471,118 +483,6 @@ class Row:
     place: str
     columns: dict[str, str | None]
     labels: tuple[str, ...] = ()
-
-
-class Strings:
-    """N strings on disk, each text or None; opening reads nothing.
-
-    An absent string has a negative start, stored as ``-1 - offset``; so it differs from an empty one.
-
-    Raises:
-        CorruptError: the arrays hold something else.
-    """
-
-    def __init__(self, offsets: NDArray[np.int64], blob: NDArray[np.uint8]) -> None:
-        self._offsets = offsets
-        self._blob = blob
-        if offsets.dtype != np.int64 or blob.dtype != np.uint8:
-            raise damaged(offsets, "not the strings of a column")
-        # A number or some bytes of a view take a fifth of the time that one of an array takes.
-        self._places, self._bytes = offsets.data, blob.data
-
-    @classmethod
-    def open(cls, folder: Path, name: str) -> Strings:
-        """Map the files ``<name>.offsets.npy`` (int64[N+1]) and ``<name>.blob.npy`` (uint8)."""
-        return cls(mapped(folder / layout.Items.offsets(name)), mapped(folder / layout.Items.blob(name)))
-
-    @staticmethod
-    def write(folder: Path, name: str, values: Iterable[str | None]) -> None:
-        """Write strings as :meth:`open` reads them."""
-        offsets = [0]
-        absent: list[int] = []
-        blob = bytearray()
-        for position, value in enumerate(values):
-            if value is None:
-                absent.append(position)
-            else:
-                blob += value.encode("utf-8", "surrogateescape")
-            offsets.append(len(blob))
-        starts = np.array(offsets, np.int64)
-        starts[absent] = -1 - starts[absent]
-        np.save(folder / layout.Items.offsets(name), starts)
-        np.save(folder / layout.Items.blob(name), np.frombuffer(bytes(blob), np.uint8))
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, position: int) -> str | None:
-        return None if self._places[position] < 0 else self.raw(position).decode("utf-8", "surrogateescape")
-
-    def some(self, positions: Places) -> list[str | None]:
-        """Return some strings, in the order of their positions, int64[n]."""
-        # All places at once, and no call for each string: either would take longer than reading the string.
-        starts, ends = self._offsets[positions].tolist(), self._offsets[positions + 1].tolist()
-        stored, size = self._bytes, len(self._bytes)
-        found: list[str | None] = []
-        for start, end in zip(starts, ends, strict=True):
-            if start < 0:
-                found.append(None)
-                continue
-            stop = end if end >= 0 else -1 - end
-            if not start <= stop <= size:
-                raise self._damaged()
-            found.append(str(stored[start:stop], "utf-8", "surrogateescape"))
-        return found
-
-    def raw(self, position: int) -> bytes:
-        """Return the stored bytes of a string; empty where it is absent."""
-        start, end = (one if one >= 0 else -1 - one for one in self._places[position : position + 2])
-        if not start <= end <= len(self._bytes):
-            raise self._damaged()
-        return bytes(self._bytes[start:end])
-
-    def numbered(self, numbers: dict[str | None, int]) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield the number of the value of each string, int32[n], block by block, each with its first position.
-
-        Args:
-            numbers: of values; those that it lacks are added.
-        """
-        for first in range(0, len(self), NUMBERED):
-            raw = self._offsets[first : first + NUMBERED + 1]
-            places = np.where(raw < 0, -1 - raw, raw)
-            starts, sizes, begin, end = places[:-1], np.diff(places), int(places[0]), int(places[-1])
-            if (sizes < 0).any() or end > len(self._blob):
-                raise self._damaged()
-            own = np.empty(len(starts), np.int32)
-            there = np.flatnonzero(raw[:-1] >= 0)
-            if len(there):
-                firsts, which = alike(np.asarray(self._blob[begin:end]), starts[there] - begin, sizes[there])
-                texts = self.some(first + there[firsts])
-                own[there] = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int32)[which]
-            if len(there) < len(own):
-                own[raw[:-1] < 0] = numbers.setdefault(None, len(numbers))
-            yield first, own
-
-    def _damaged(self) -> CorruptError:
-        return damaged(self._offsets, "a string ends before it begins, or after the file")
-
-    def all_bytes(self) -> list[bytes]:
-        """Return the stored bytes of all strings, absent ones empty; this reads the whole file."""
-        starts = np.where(self._offsets < 0, -1 - self._offsets, self._offsets)
-        if len(starts) and (starts[-1] > len(self._blob) or (np.diff(starts) < 0).any()):
-            raise self._damaged()
-        blob = self._blob.tobytes()
-        return [blob[start:end] for start, end in itertools.pairwise(starts.tolist())]
-
-    def text(self, position: int) -> str:
-        """Return a string; empty where it is absent."""
-        return self[position] or ""
-
-    def __iter__(self) -> Iterator[str | None]:
-        """Yield all strings; this reads the whole file."""
-        absent = (self._offsets < 0).tolist()
-        for stored, missing in zip(self.all_bytes(), absent[:-1], strict=True):
-            yield None if missing else stored.decode("utf-8", "surrogateescape")
 
 
 def _bytes(text: str) -> bytes:

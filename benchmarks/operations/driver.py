@@ -156,8 +156,10 @@ class Undecoding:
             )
             writer.close(source=listed.digest, next_id=len(keys))
             np.save(draft.path / layout.Rows.HASHES, np.fromiter(map(key_hash, keys), np.uint64, len(keys)))
+            heads = [int.from_bytes(hashlib.sha256(one).digest()[:8], "little") for one in data]
+            np.save(draft.path / layout.Rows.HEADS, np.array(heads, np.uint64))
             made = draft.finish(inputs, Rows(draft.path).facts)
-        note(self._store, listed, self._source, made)
+        note(self._store, listed, self._source, made, {})
         return made, len(keys)
 
 

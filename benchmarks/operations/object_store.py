@@ -11,20 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from aepipe.store.backends.bucket import Bucket
+from tests.cli import test_objects as test_cli
 from tests.store import test_objects
 from tests.support import objects
-from tests.support.samples import write_tiny
+from tests.support.plain_flows import plain_flows
 
-ROOT = Path(__file__).parents[2]
 WRITE, READ = 0.005 / 1000, 0.0004 / 1000
 """Prices of a request, in USD."""
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=20, help="of 16 writers and of 16 movers each")
     parser.add_argument("--soak", type=float, default=180.0, metavar="SECONDS")
+    parser.add_argument("--requests", action=argparse.BooleanOptionalAction, default=True, help="count them by verb")
     chosen = parser.parse_args()
     server = objects.ObjectServer()
     given = {
@@ -45,40 +48,40 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.environ.update({**given, "AEPIPE_CACHE": f"{folder}/cache"})
         Bucket("s3://bucket")._system.call_s3("create_bucket", Bucket="bucket")
-        count_requests(server, Path(folder))
+        if chosen.requests:
+            count_requests(server, Path(folder))
         repeat("16 writers of one artifact, 8 killed", chosen.races, write, Path(folder))
         repeat("16 movers of one pointer", chosen.races, move, Path(folder))
-        test_objects.SOAK = chosen.soak
-        repeat(f"soak of {chosen.soak:g} s", 1, soak, Path(folder))
+        print(json.dumps({"what": "soak", **soak(Store("s3://bucket/soak"), Path(folder), chosen.soak)}))
     server.close()
 
 
 def count_requests(server: objects.ObjectServer, folder: Path) -> None:
-    """Print the requests of some verbs, each in a process of its own."""
-    write_tiny(folder, count=200)
-    picture = str(next((folder / "photos").rglob("*.png")))
-    print("| verb | writes and lists | reads | USD | seconds |\n|---|---:|---:|---:|---:|")
-    for title, words, copies in (
-        ("a run, the first of a collection", ("run", "tiny.toml", "-q"), True),
-        ("a run that finds nothing new", ("run", "tiny.toml", "-q"), True),
-        ("a query with copies", ("query", picture, "--json"), True),
-        ("a query without copies", ("query", picture, "--json"), False),
-        ("verify", ("verify",), True),
-        ("gc", ("gc",), True),
-        ("list", ("list",), True),
-    ):
-        server.asked.clear()
-        begun = time.monotonic()
-        cache = {} if copies else {"AEPIPE_CACHE": str(folder / "none")}
-        environment = {**os.environ, **cache, "PYTHONPATH": str(ROOT), "AEPIPE_HOME": "s3://bucket/store"}
-        command = [sys.executable, "-m", "aepipe", *words]
-        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - begun
-        asked = list(server.asked)
-        reads = sum(method in {"GET", "HEAD"} and path.count("/") > 1 for method, path in asked)
-        deletes = sum(method == "DELETE" for method, _ in asked)
-        writes = len(asked) - reads - deletes  # removing costs nothing
-        print(f"| {title} | {writes} | {reads} | {writes * WRITE + reads * READ:.5f} | {seconds:.1f} |", flush=True)
+    """Print the requests of some verbs on a collection of 40 pictures."""
+    test_cli.write_pictures(folder)
+    os.chdir(folder)
+    store, picture = Store("s3://bucket/store"), str(folder / "tiny" / "dark" / "01.png")
+    print("| verb | writes and lists | reads | USD |\n|---|---:|---:|---:|")
+    with plain_flows():
+        for title, words, copies in (
+            ("a run, the first of a collection", ("run", "tiny.toml", "-q"), True),
+            ("a run that finds nothing new", ("run", "tiny.toml", "-q"), True),
+            ("a query, with copies", ("query", picture, "--json"), True),
+            ("a query, without copies", ("query", picture, "--json"), False),
+            ("list", ("list",), True),
+            ("add a row", ("add", str(folder / "new.png")), True),
+            ("verify", ("verify",), True),
+            ("gc", ("gc",), True),
+        ):
+            if not copies:
+                shutil.rmtree(store.root)
+            server.asked.clear()
+            test_cli.said(store, *words)
+            asked = list(server.asked)
+            reads = sum(method in {"GET", "HEAD"} and path.count("/") > 2 for method, path in asked)
+            deletes = sum(method == "DELETE" for method, _ in asked)
+            writes = len(asked) - reads - deletes  # removing costs nothing
+            print(f"| {title} | {writes} | {reads} | {writes * WRITE + reads * READ:.6f} |", flush=True)
 
 
 def repeat(what: str, times: int, work: Callable[[Store, Path, int], object], folder: Path) -> None:
@@ -108,9 +111,12 @@ def move(store: Store, _folder: Path, _number: int) -> None:
     test_objects.test_of_16_who_move_a_pointer_one_succeeds(store)
 
 
-def soak(store: Store, folder: Path, _number: int) -> None:
+def soak(store: Store, folder: Path, seconds: float) -> dict[str, float]:
     """Let writers, readers, movers and a collector of garbage work on one store."""
-    test_objects.test_soak(store, folder)
+    done = test_objects.soak(store, folder, seconds)
+    events = registry.history(store)
+    unknown = sum(later.before != earlier.after for earlier, later in pairwise(events))
+    return {"seconds": seconds, **done, "replaced without knowing": unknown}
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def foreseen() -> Iterator[dict[str, Any]]:
                 model = Cluster(workers, count, seconds, noticed, overhead, mean_life=3600 * HOURS_TO_FAIL)
                 lost = [simulated(model, seed)[0] / ideal - 1 for seed in range(3)]
                 yield {
-                    "what": "foreseen", "engine": engine, "workers": workers, "seconds": seconds,
+                    "what": "foreseen", "engine": engine, "workers": workers, "length": f"parts of {seconds:.0f} s",
                     "parts": count, "lost": statistics.mean(lost),
                 }  # fmt: skip
 

@@ -50,6 +50,14 @@ def test_a_dry_run_of_a_folder_writes_nothing(aepipe: Aepipe, photos: Path, tmp_
     assert _names(tmp_path) == before
 
 
+def test_a_dry_run_says_where_processes_have_nothing_to_share_out(aepipe: Aepipe, photos: Path) -> None:
+    command = ["run", photos, "-n", "--set", "code.bits=16", "--world", "2"]
+    refused = aepipe(*command)
+    assert refused.exit_code == 2
+    assert "compute.shards: 1, and 2 processes share out the slices of a batch" in refused.stderr
+    assert aepipe(*command, "--set", "compute.shards=2").exit_code == 0
+
+
 def test_a_dry_run_of_a_recipe_knows_what_is_in_service(aepipe: Aepipe, full_store: Store, tmp_path: Path) -> None:
     file = write_tiny(tmp_path, count=6)
     other = aepipe("run", file, "-n", "--name", "pictures")

@@ -13,10 +13,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from aepipe.cli.app import app
+from aepipe.errors import SHUT, UNABLE
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
 from aepipe.store.backends import objects
 from aepipe.store.backends.objects import Objects
+from tests.support.objects import KEY, ObjectServer
 from tests.support.plain_flows import RECIPE, plain_flows
 
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d\+00:00)?|\d+\.\d s")
@@ -31,15 +33,21 @@ def _plain() -> Iterator[None]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a recipe and its pictures, in which the verbs run."""
+    write_pictures(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_pictures(folder: Path) -> None:
+    """Write a recipe and 40 pictures of two kinds, and a further one beside them."""
     drawn = np.random.default_rng(5)
-    for n in range(40):
-        file = tmp_path / "tiny" / ("dark" if n % 2 else "light") / f"{n:02d}.png"
+    for n in range(41):
+        kind = f"tiny/{'dark' if n % 2 else 'light'}/{n:02d}.png" if n < 40 else "new.png"
+        file = folder / kind
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = drawn.integers(0, 100, (8, 8)) + 120 * (n % 2 == 0)
         Image.fromarray(pixels.astype(np.uint8)).save(file)
-    (tmp_path / "tiny.toml").write_text(RECIPE.format(name="tiny"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (folder / "tiny.toml").write_text(RECIPE.format(name="tiny"))
 
 
 def verb(home: Store, *words: str) -> Result:
@@ -120,6 +128,17 @@ def test_every_verb_on_object_storage(here: Path, bucket: str, monkeypatch: pyte
     monkeypatch.setattr(objects, "GRACE", -10.0)
     backend.sweep()
     assert {key.partition("/")[0] for key in backend.bucket.listed("")} == {"log", "names.json", "store.json"}
+
+
+def test_a_server_that_refuses_is_said_once(here: Path, bucket: str, object_server: ObjectServer) -> None:
+    home = Store(bucket)
+    home.create()
+    with object_server.refusing(lambda *_: 403):
+        found = verb(home, "doctor", "--json")
+        assert verb(home, "list").exit_code == UNABLE
+    assert found.exit_code == SHUT
+    assert "no permission" in found.stdout
+    assert KEY not in found.stdout
 
 
 def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from aepipe import engines
 from aepipe.engines import array
 from aepipe.engines.array import Array
 from aepipe.errors import RecipeError
+from aepipe.sources import listing
 from aepipe.store.artifacts import Ref, Store
 from tests.support.plain_flows import plain_flows, write_collection
 
@@ -26,6 +27,7 @@ PART = 8
 def _plain() -> Iterator[None]:
     with plain_flows(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(array, "LOOK_EVERY", 0.02)
+        patched.setattr(listing, "FRESH", -1e9)  # the files are new, and listings are compared
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import quantize
 from aepipe.evaluate.asked import IN_BIN, LATER_RANKS, Answers, _by_cosine, ask, ask_some, curve_of
-from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, Confidence
+from aepipe.evaluate.calibration import ITEMS, ITEMS_WHERE, LATER, WORDS, WORDS_WHERE, Confidence
 from aepipe.evaluate.scores import Sample
 
 MOST = 0.05
@@ -94,6 +94,7 @@ def test_a_curve_is_told_for_its_kind_of_question_only() -> None:
             "usual": 1,
             "curves": {
                 ITEMS: {"n_queries": 300, "distance": [1.0, 0.8, 0.6], "apart": [0.1, 0.2], "cosine": [0.9, 0.7]},
+                WORDS_WHERE: {"n_queries": 300, "distance": [0.3, 0.2, 0.1], "apart": [], "cosine": []},
                 ITEMS_WHERE: {"n_queries": 99, "distance": [1.0, 0.8, 0.6], "apart": [], "cosine": []},
                 LATER: {"n_queries": 300, "distance": [0.5, 0.4, 0.3], "apart": [0.2], "cosine": [0.5]},
             },
@@ -108,6 +109,10 @@ def test_a_curve_is_told_for_its_kind_of_question_only() -> None:
     assert [curve.at(1, cosine) for cosine in (0.95, 0.85, 0.5, None)] == [0.9, 0.7, 0.7, 0.8]
     assert curve.at(2, 0.5) == 0.6, "beyond all hits that were seen, the distance may say less"
     assert [known.of_hit(curve, rank, 0, 0.95) for rank in (10, 11)] == [0.9, 0.5]
+    assert known.of_hit(curve, 11, 2, None) == 0.3, "later hits of items have their own curve"
+    others = known.curve(words=True, where=True)
+    assert others is not None
+    assert known.of_hit(others, 11, 0, None) == 0.3, "of other questions they are no better than the first"
     assert Confidence.of("boots", scores, 3) is None
     older = {"protocol": {"n_queries": 300}, "calibration": {**scores["calibration"], "curves": {}}}  # type: ignore[dict-item]
     before = Confidence.of("boots", older, 2)

@@ -22,7 +22,7 @@ import pytest
 pytest.importorskip("torch")
 
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.launch import Launch, join
+from aepipe.pipeline.launch import WORKER, Launch, join
 from aepipe.pipeline.pretrain import pretrain
 from aepipe.pipeline.views import views
 from aepipe.store.artifacts import Ref, Store
@@ -57,6 +57,13 @@ class Nodes:
         """Let a machine die."""
         for pid in _run("ip", "netns", "pids", self.names[node]).split():
             os.kill(int(pid), signal.SIGKILL)
+
+    def pause(self, node: int) -> None:
+        """Hold the processes that train on a machine; torchrun there goes on, and replaces them when it has to."""
+        for pid in map(int, _run("ip", "netns", "pids", self.names[node]).split()):
+            command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+            if WORKER in command and "torch.distributed.run" not in command:
+                os.kill(pid, signal.SIGSTOP)
 
     def cable(self, there: str) -> None:
         """Pull the cable, ``down``, or put it back, ``up``."""
@@ -98,6 +105,7 @@ def test_the_weights_are_those_of_one_process(fault: str, nodes: Nodes, tmp_path
     _stage(tmp_path, store)
     nodes.start(0, tmp_path, "run")
     _wait_for(lambda: _sizes(store)[-1:] == [1])
+    nodes.pause(0)  # else it might be done before the other machine is there
     nodes.start(1, tmp_path, "join")
     _wait_for(lambda: _sizes(store)[-1:] == [2])
     saved = _saved(store)
@@ -109,6 +117,7 @@ def test_the_weights_are_those_of_one_process(fault: str, nodes: Nodes, tmp_path
     if fault != "none":
         _wait_for(lambda: _sizes(store)[-1:] == [1], SECONDS)
     if fault == "dies and comes back":
+        nodes.pause(0)
         nodes.start(1, tmp_path, "join")
         _wait_for(lambda: _sizes(store)[-1:] == [2])
     assert nodes.started[0].wait(600) == 0, (tmp_path / "run.log").read_text()[-2000:]
@@ -117,7 +126,7 @@ def test_the_weights_are_those_of_one_process(fault: str, nodes: Nodes, tmp_path
 
 def _stage(folder: Path, store: Store) -> tuple[Any, Ref, list[Ref]]:
     """Return the arguments of the training, whose rows are made where they are missing."""
-    resolved = planned(folder, epochs=4000)
+    resolved = planned(folder, epochs=1000)
     return resolved, views(store, resolved, ingest(store, resolved.source)), []
 
 
@@ -131,7 +140,7 @@ def _saved(store: Store) -> float:
     return max((path.stat().st_mtime for path in store.root.glob("work/*/checkpoint.safetensors")), default=0.0)
 
 
-def _wait_for(found: Callable[[], Any], seconds: float = 300) -> None:
+def _wait_for(found: Callable[[], Any], seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < until, f"not within {seconds} s"

@@ -167,6 +167,16 @@ def test_a_build_is_measured_once(store: Store, monkeypatch: pytest.MonkeyPatch)
     assert list(store.manifest(ref).outputs) == ["measures.json"]
 
 
+def test_recipes_with_rows_in_common_share_their_components(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("reconstruction_pca", "reconstruction_pca_30", "width")
+    first, second = planned(store), planned(store, seed=1)
+    known = read(store, first, made(store, first))["figures"]
+    monkeypatch.setattr("aepipe.pipeline.compare.pca_errors", None)
+    found = read(store, second, made(store, second))["figures"]
+    assert [found[name] for name in names] == [known[name] for name in names]
+    assert found["probe_bits"] is not None
+
+
 def test_a_sample_is_limited_and_stays_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most MOST rows of each split, with their own labels."""
     from aepipe.pipeline import compare as module

@@ -69,6 +69,21 @@ def test_what_is_asked_for_holds_for_a_block(monkeypatch: pytest.MonkeyPatch) ->
     assert Launch.of() is None
 
 
+def test_the_tasks_of_a_run_share_out_as_asked(tmp_path: Path) -> None:
+    job = pytest.importorskip("flows.job")
+    planned(tmp_path)
+    (tmp_path / "shared.toml").write_text(
+        'name = "shared"\n[source]\nkind = "vectors"\npath = "vectors.npy"\n'
+        '[[layers]]\nnet = { kind = "dense", width = 4 }\n'
+        "[code]\nbits = 8\n[compute]\nshards = 2\n",
+        encoding="utf-8",
+    )
+    with launch.asked("2"):
+        assert job.open_job(str(tmp_path / "shared.toml"), shelf=str(tmp_path / "shelf")).processes == Launch(2)
+    with launch.asked("3"), pytest.raises(RecipeError, match=r"compute\.shards: 2, and 3 processes"):
+        job.open_job(str(tmp_path / "shared.toml"))
+
+
 @pytest.mark.parametrize("text", ["0", "two", "-1", "2@", "2@10.0.0.1", "2@:29500", "2@host:port"])
 def test_other_texts_are_no_processes(text: str) -> None:
     with pytest.raises(RecipeError, match=r"is no number of processes; allowed: 2, or 2@10\.0\.0\.1:29500"):

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_another_process_can_do_the_work(store: Store, monkeypatch: pytest.Monke
         ref: store.manifest(ref).outputs for ref in store.refs("rows")
     }
     with shared(plan.source, None) as at:
-        work = Work("ingest", read_part, {"store": str(store.root), "source": at, "threads": 1})
+        work = Work("ingest", read_part, {"store": store.address, "source": asdict(at), "threads": 1})
         monkeypatch.setattr(opened, "_here", {at.token: plan.source})
         assert work(Part(0, str(store.refs("listing")[0]))).rows
 
@@ -260,3 +261,21 @@ def test_codes_of_parts_are_made_by_any_engine(store: Store) -> None:
     made = encode_all(store, model, rows, engine=Backwards())  # type: ignore[arg-type]
     assert made == release.all_parts("codes")
     assert encode_all(store, model, rows, engine=None) == made
+
+
+def test_parts_on_object_storage_are_those_of_a_folder(store: Store, bucket: str, tmp_path: Path) -> None:
+    """A machine that has no copies joins them, reads little of what has not changed, and gives the same rows."""
+    write_pictures(pictures_of(store), 60, (8, 8, 1))
+    plan = bare_plan(store, shape=(8, 8, 1), part=16)
+    there = Store(bucket)
+    first = ingest(there, plan.source)
+    assert first == ingest(store, plan.source)
+    write_pictures(pictures_of(store) / "train" / "class0b", 3, (8, 8, 1), seed=3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AEPIPE_CACHE", str(tmp_path / "other"))
+        other = Store(there.address)
+        second = ingest(other, plan.source, previous=first)
+        assert second == ingest(store, plan.source, previous=first)
+        rows, same = Rows(other.verified(second)), Rows(store.verified(second))
+        assert rows.ids().tolist() == same.ids().tolist()
+        assert (rows.features() == same.features()).all()

@@ -13,7 +13,7 @@ import pytest
 from aepipe.codes.encoder import cosines
 from aepipe.errors import QueryError
 from aepipe.evaluate.calibration import Confidence
-from aepipe.pipeline.encode import encode
+from aepipe.pipeline.encode import encode_all
 from aepipe.release import query as queries
 from aepipe.release import search
 from aepipe.release.prefix import Prefix
@@ -145,7 +145,7 @@ def test_the_recipe_chooses_and_a_question_chooses_otherwise(store: Store) -> No
 def test_where_no_embeddings_are_kept_the_order_is_that_of_codes(
     store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "encode", partial(encode, embedding=False))
+    monkeypatch.setattr(releases, "encode_all", partial(encode_all, embedding=False))
     make_release(store, n=40)
     bare = Release.open(store)
     assert bare.segments.width is None

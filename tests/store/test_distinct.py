@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from aepipe.store import distinct, segments
-from aepipe.store.segments import Strings
+from aepipe.store import distinct, strings
+from aepipe.store.strings import Strings
 
 few = st.one_of(st.none(), st.sampled_from(["", "a", "b", "ab", "ba", "\0", "é", "a\x1fb"]), st.text(max_size=3))
 
@@ -37,7 +37,7 @@ def values(texts: list[str | None]) -> list[str | None]:
 @given(st.lists(few, max_size=30), st.integers(1, 9))
 @settings(deadline=None, max_examples=60)
 def test_each_text_has_the_number_of_its_value(texts: list[str | None], block: int) -> None:
-    with patch.object(segments, "NUMBERED", block):
+    with patch.object(strings, "NUMBERED", block):
         assert values(texts) == texts
 
 

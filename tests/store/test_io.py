@@ -30,7 +30,7 @@ from aepipe.store.io import (
     weights_in,
 )
 from aepipe.store.rows import Rows
-from aepipe.store.segments import Strings
+from aepipe.store.strings import Strings
 from tests.faults.damage import as_others
 from tests.support.releases import make_release
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import Items, ItemSegments, Row, Strings
+from aepipe.store.segments import Items, ItemSegments, Row, positions
+from aepipe.store.strings import Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 KEYS = ["b/2.png", "a/1.png", "ä.png", "c", "b/10.png"]
@@ -62,6 +63,13 @@ def test_a_key_is_found_in_the_other_normal_form_of_unicode(tmp_path: Path, writ
     assert items.id_of(unicodedata.normalize(asked, "café/müsli.png")) == 13  # type: ignore[arg-type]
     with pytest.raises(QueryError, match="no row has the key"):
         items.id_of("tée.png")
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.lists(st.integers(0, 30), max_size=6), st.integers(-1, 9))
+@settings(deadline=None)
+def test_ids_without_a_gap_are_found_as_others_are(first: int, count: int, asked: list[int], gap: int) -> None:
+    own, ids = np.delete(np.arange(first, first + count), [gap] if 0 <= gap < count else []), np.array(asked, np.int64)
+    assert positions(own, ids).tolist() == np.searchsorted(own, ids).tolist()
 
 
 def test_items_are_found_by_id(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -123,8 +124,10 @@ def test_one_file_is_fetched_alone(there: Store, tmp_path: Path) -> None:
 
 WRITING = """
 import json, os, random, signal, sys, time
+from aepipe.store import addresses
 from aepipe.store.artifacts import Store
 import s3fs, aiobotocore.session
+addresses.PATIENCE = 300.0  # 16 processes and their server may have one core
 address, seed = sys.argv[1], int(sys.argv[2])
 children = []
 for n in range(16):
@@ -267,6 +270,13 @@ def test_a_server_without_conditions_is_no_store(bucket: str, monkeypatch: pytes
     assert Bucket(bucket).listed("") == {}
 
 
+def test_a_bucket_that_is_missing_is_named(bucket: str) -> None:
+    missing = Store(f"{bucket.partition('/store')[0]}-2/store")
+    assert registry.names(missing) == []
+    with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
+        put(missing)
+
+
 def test_a_silent_server_is_an_error_within_the_time(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -379,6 +389,28 @@ def test_files_of_removed_artifacts_stay_for_a_day(
     assert not (there.root / str(first)).exists()
 
 
+def test_a_damaged_manifest_keeps_all_files(
+    there: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref, kept = put(there), put(there, {"stage": "next"}, "others")
+    bucket_of(there).put(str(ref), b"{")
+    there.remove(kept)
+    monkeypatch.setattr(objects, "GRACE", -10.0)
+    there.fresh().backend.sweep()
+    assert f"the manifest {ref} is damaged; no file is removed" in caplog.text
+    assert len(bucket_of(there).listed("blob")) == 3
+    with pytest.raises(CorruptError, match=f"{there.address}/{ref}: corrupt, its checksum does not match. Delete it"):
+        there.fresh().manifest(ref)
+
+
+def test_many_are_marked_together(there: Store, store: Store) -> None:
+    for one in (there, store):
+        made = [str(put(one, {"stage": n})) for n in "ab"]
+        assert one.backend.mark(*made)
+        assert not one.backend.mark(*made, f"segment/{'0' * 64}")
+        assert one.backend.mark()
+
+
 def test_files_that_are_needed_again_are_written_again(there: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(there)
     key = f"blob/{next(iter(there.manifest(ref_of('segment', INPUTS)).outputs.values()))['sha256']}"
@@ -446,56 +478,57 @@ def test_small_files(there: Store, tmp_path: Path) -> None:
     assert not other.file("quarantine-x.parquet").exists()
 
 
-def test_soak(there: Store, tmp_path: Path) -> None:
-    """Writers, movers, readers and a collector of garbage work on one store; nobody ever sees a part of anything."""
-    until, drawn = time.monotonic() + SOAK, random.Random(3)
-    made: list[Ref] = []
+def soak(there: Store, folder: Path, seconds: float) -> dict[str, int]:
+    """Let writers, movers, readers and a collector of garbage work on one store; return how much each has done."""
+    until, drawn = time.monotonic() + seconds, random.Random(3)
     registry.promote(there, "one", Ref("release", "0" * 64), why="the first")
 
-    def write(n: int) -> None:
-        own = elsewhere(there, tmp_path / f"w{n}")
+    def write(n: int) -> int:
+        own, made = elsewhere(there, folder / f"w{n}"), 0
         while time.monotonic() < until:
-            made.append(put(own, {"stage": "soak", "n": drawn.randrange(6)}, f"{n} {drawn.random()}"))
+            put(own, {"stage": "soak", "n": drawn.randrange(6)}, f"{n} {drawn.random()}")
+            made += 1
+        return made
 
-    def read(n: int) -> None:
+    def read(n: int) -> int:
+        found = 0
         while time.monotonic() < until:
-            own = elsewhere(there, tmp_path / f"r{n}")
+            own = elsewhere(there, folder / f"r{n}")
             for ref in own.refs("segment"):
-                try:
+                with suppress(NotFoundError):  # removed at this moment
                     own.verified(ref)
-                except NotFoundError:  # removed at this moment
-                    continue
+                    found += 1
             shutil.rmtree(own.root, ignore_errors=True)
+        return found
 
     def move(n: int) -> int:
-        own, moved = elsewhere(there, tmp_path / f"m{n}"), 0
+        own, moved = elsewhere(there, folder / f"m{n}"), 0
         while time.monotonic() < until:
-            try:
-                with registry.lock(own, "one", wait=0.5):
-                    registry.promote(own, "one", Ref("release", f"{drawn.randrange(1 << 60):064x}"), why="soak")
-                    moved += 1
-            except BusyError:
-                continue
+            with suppress(BusyError), registry.lock(own, "one", wait=0.5):
+                registry.promote(own, "one", Ref("release", f"{drawn.randrange(1 << 60):064x}"), why="soak")
+                moved += 1
         return moved
 
-    def collect() -> None:
-        own = elsewhere(there, tmp_path / "c")
+    def collect() -> int:
+        own, removed = elsewhere(there, folder / "c"), 0
         while time.monotonic() < until:
-            for ref in own.refs("segment"):
-                own.remove(ref, unused_since=time.time() - 1)
+            removed += sum(own.remove(ref, unused_since=time.time() - 1) for ref in own.refs("segment"))
             own.backend.sweep()
+        return removed
 
     with ThreadPoolExecutor(8) as pool:
-        writing = [pool.submit(write, n) for n in range(2)]
-        reading = [pool.submit(read, n) for n in range(2)]
-        moving = [pool.submit(move, n) for n in range(3)]
-        collecting = pool.submit(collect)
-        for done in (*writing, *reading, collecting):
-            done.result()
-        moves = sum(done.result() for done in moving)
-    assert made
+        work = {"written": (write, 2), "read": (read, 2), "moved": (move, 3)}
+        begun = {what: [pool.submit(one, n) for n in range(count)] for what, (one, count) in work.items()}
+        begun["removed"] = [pool.submit(collect)]
+        return {what: sum(one.result() for one in running) for what, running in begun.items()}
+
+
+def test_soak(there: Store, tmp_path: Path) -> None:
+    """Nobody ever sees a part of anything, and nobody replaces a release without knowing it."""
+    done = soak(there, tmp_path, SOAK)
+    assert done["written"]
     events = registry.history(there)
-    assert len(events) == moves + 1
+    assert len(events) == done["moved"] + 1
     for earlier, later in pairwise(events):
-        assert later.before == earlier.after, "somebody replaced a release without knowing it"
+        assert later.before == earlier.after
     assert registry.current(there, "one") == Ref("release", events[-1].after)

@@ -81,13 +81,13 @@ def ingest_parts(
 
 
 def engine_of(source: Source) -> Engine:
-    """Return the engine that the environment names; this machine has as many threads as the source says."""
+    """Return the engine that the environment names; on this machine with the source's threads."""
     found = engines.resolve()
     return Local(source.workers) if isinstance(found, Local) else found
 
 
 def threads_for(engine: Engine, parts: int) -> int:
-    """Return the threads for one part: more than one only on this machine, where there are fewer parts than threads."""
+    """Return the threads for one part: several on this machine, where there are few parts."""
     return max(1, engine.cpus // max(1, parts)) if isinstance(engine, Local) else 1
 
 

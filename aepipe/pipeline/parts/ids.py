@@ -1,4 +1,4 @@
-"""Ids of the rows of parts: an id is given once in the life of a collection, and a key keeps its own.
+"""Ids of rows in parts: each is given once in the life of a collection; keys keep theirs.
 
 A part that the rows of before have, too, has the ids that it had there. In other parts keys are looked up by their
 hashes among those parts of before that are gone, and compared letter by letter. All that is held for it are the hashes
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aepipe.errors import CorruptError
 from aepipe.pipeline.parts.opened import table_at
 from aepipe.sources.listing import key_hash
 from aepipe.store import layout
@@ -52,12 +54,11 @@ class Ids:
         kept = self._before.kept(part)
         if kept is not None:
             return kept
-        rows = table_at(self._store.address, part)
-        hashes = mapped(self._store.path(part) / layout.Rows.HASHES)
-        if not len(self._before) and not self._given:
-            ids, known = np.full(len(rows), -1), np.zeros(len(rows), bool)
-        else:
-            ids, places = self._before.find(rows, np.asarray(hashes))
+        hashes = np.asarray(small_file(self._store, part, layout.Rows.HASHES))
+        ids, known = np.full(len(hashes), -1, np.int64), np.zeros(len(hashes), bool)
+        if self._before.may_know(hashes):
+            rows = table_at(self._store.address, part)
+            ids, places = self._before.find(rows, hashes)
             known = places >= 0
             self.changed += self._before.changed(rows, places)
         self.new += int((~known).sum())
@@ -79,15 +80,15 @@ class Before:
     """
 
     def __init__(self, store: Store, previous: Ref | None, staying: frozenset[Ref]) -> None:
-        # Of a list only the parts that are looked into are read to their last byte.
-        self._rows = None if previous is None else Rows(store.path(previous))
         self._store = store
-        self.next_id = self._rows.next_id if self._rows else 0
-        self._names = [Ref("rows", name) for name in self._rows.part_names] if self._rows else []
-        self._tables = self._names or ([previous] if previous else [])
-        self._number = {ref: number for number, ref in enumerate(self._names)}
-        self._gone = [number for number, ref in enumerate(self._tables) if ref not in staying or not self._names]
-        counts = self._rows.facts.get("counts", [len(self._rows)]) if self._rows else []
+        self._previous = previous
+        self.next_id = int(store.manifest(previous).facts["next_id"]) if previous else 0
+        names = store.parts(previous) if previous else ()
+        self._tables = names or ((previous,) if previous else ())
+        self._number = {ref: number for number, ref in enumerate(names)}
+        self._gone = [number for number, ref in enumerate(self._tables) if ref not in staying or not names]
+        # By their manifests: the tables may lie on other machines, and most of them are not looked into.
+        counts = [int(store.manifest(one).facts["rows"]) for one in self._tables]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
     def __len__(self) -> int:
@@ -101,8 +102,16 @@ class Before:
             return None
         return self._slices.of(int(self._starts[number]), int(self._starts[number + 1]))
 
+    def may_know(self, hashes: NDArray[np.uint64]) -> bool:
+        """Say whether a row of before may have one of some keys, told by their hashes."""
+        if not len(self):
+            return False
+        own, _ = self._hashes
+        places = np.minimum(np.searchsorted(own, hashes), len(own) - 1)
+        return bool((own[places] == hashes).any())
+
     def find(self, rows: Rows, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return ids and positions of the rows of before that have the keys of some rows, int64[n]; -1 where new.
+        """Return ids and positions of the rows of before with some keys, int64[n]; -1 where new.
 
         Args:
             rows: with keys to be found.
@@ -147,7 +156,9 @@ class Before:
 
     @cached_property
     def _slices(self) -> Slices:
-        return Slices(self._rows.runs() if self._rows else np.empty((0, 2), np.int64))
+        assert self._previous is not None
+        file = self._store.output(self._previous, layout.Rows.RUNS)
+        return Slices(mapped(file) if file else table_at(self._store.address, self._previous).runs())
 
     @cached_property
     def _hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -166,6 +177,18 @@ class Before:
             return mapped(file)
         table = table_at(self._store.address, ref)
         return np.fromiter(map(key_hash, table.each_key()), np.uint64, len(table))
+
+
+def small_file(store: Store, part: Ref, name: str) -> NDArray[Any]:
+    """Return an array of a part that is not its rows; these are not fetched for it.
+
+    Raises:
+        CorruptError: the part has no such file.
+    """
+    file = store.output(part, name)
+    if file is None:
+        raise CorruptError(f"{part}: corrupt, it has no {name}; remove it and run again: it will be made again")
+    return mapped(file)
 
 
 @lru_cache(_HELD)

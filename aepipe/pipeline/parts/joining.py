@@ -1,7 +1,7 @@
 """Reduce: parts become the rows of a collection, which are a list of them.
 
-Nothing of an item is read but columns of the parts: 8 bytes of each digest for the number of distinct items, and what
-:mod:`aepipe.pipeline.parts.ids` asks for.
+Of most parts only small files are read: their manifests, and 8 bytes of each digest for the number of different items.
+What :mod:`aepipe.pipeline.parts.ids` asks for is read of parts that have changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,12 @@ from aepipe.pipeline.intake import (
     quarantine_file,
     reading_facts,
 )
-from aepipe.pipeline.parts.ids import Ids
+from aepipe.pipeline.parts.ids import Ids, small_file
 from aepipe.sources.item import Source
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.row_parts import joined
-from aepipe.store.rows import PASSED_OVER, Rejected, Rows, read_quarantine, write_quarantine
+from aepipe.store.rows import PASSED_OVER, Rejected, read_quarantine, write_quarantine
 
 VERSION = 1
 STAGE = "ingest.list"
@@ -63,7 +62,7 @@ def join(
         SourceError: too many items are unreadable or gone, or there is nothing to train on.
         FullError: the disk is full.
     """
-    cards = [_card(store, one) for one in parts]
+    cards = [store.manifest(one).facts for one in parts]
     rejected = [bad for one, card in zip(parts, cards, strict=True) for bad in _not_read(store, source, one, card)]
     splits = sum((Counter(card["splits"]) for card in cards), Counter[str]())
     listed = quarantine_file(store, source.name, rejected, source.passed_over)
@@ -87,20 +86,12 @@ def join(
         write_quarantine(draft.path / layout.Rows.QUARANTINE, rejected, source.passed_over.listed())
         card = _joined(store, parts, cards) | {"source": inputs["source"], "next_id": ids.next_id}
         (draft.path / layout.Rows.CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
-        facts = _facts(draft.path) | {"new": ids.new, "changed": ids.changed, "vanished": vanished}
+        facts = {name: value for name, value in card.items() if name not in {"parts", "counts"}}
+        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished}
         facts |= {"readings": [str(one) for one in readings]}
         result = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, result, read)
     return result
-
-
-def _card(store: Store, part: Ref) -> dict[str, Any]:
-    return store.manifest(part).facts
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    """Return the facts of the table as a manifest has them; parts and their lengths are in the table's own card."""
-    return {name: value for name, value in Rows(folder).facts.items() if name not in {"parts", "counts"}}
 
 
 def _joined(store: Store, parts: Sequence[Ref], cards: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -125,8 +116,7 @@ def _distinct(store: Store, parts: Sequence[Ref]) -> int:
     """Return how many different items there are, told by 8 bytes of their digests."""
     heads = array("Q")
     for part in parts:
-        sha256 = Rows(store.path(part)).sha256()
-        heads.frombytes(np.ascontiguousarray(sha256[:, :8]).tobytes())
+        heads.frombytes(np.asarray(small_file(store, part, layout.Rows.HEADS), "<u8").tobytes())
     ordered = np.frombuffer(heads, np.uint64)
     ordered.sort()
     return int((ordered[1:] != ordered[:-1]).sum()) + bool(len(ordered))
@@ -134,7 +124,8 @@ def _distinct(store: Store, parts: Sequence[Ref]) -> int:
 
 def _not_read(store: Store, source: Source, part: Ref, card: Mapping[str, Any]) -> Iterator[Rejected]:
     """Yield the items of a part that could not be read; what it passed over is counted with the source."""
-    for one in read_quarantine(store.path(part) / layout.Rows.QUARANTINE):
+    file = store.output(part, layout.Rows.QUARANTINE) if card["quarantined"] or card.get("passed_over") else None
+    for one in read_quarantine(file) if file else ():
         if one["what"] != PASSED_OVER:
             yield Rejected(one["key"], one["place"], one["reason"])
             continue

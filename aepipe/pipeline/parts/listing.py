@@ -1,4 +1,4 @@
-"""List: the items of a source, cut into listings; those that were read before are known by their digest."""
+"""List: cut a source into listings; those that were read before are known by their digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources, stores and tables that work on parts opens once in a process, wherever it is done."""
+"""Sources, stores and tables that work on parts opens once in each process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Map: read, hash and decode the items of one listing into a part of the rows.
 
-Beside the table (:mod:`aepipe.store.rows`) a part has ``hashes.npy``, uint64[n], of the keys of its rows. What a part
-is called depends on its items and on nothing else: two listings of the same items give one part.
+Beside the table (:mod:`aepipe.store.rows`) a part has two small files for whoever joins parts: ``hashes.npy``,
+uint64[n], of the keys of its rows, and ``heads.npy``, uint64[n], the first 8 bytes of their digests. What a part is
+called depends on its items and on nothing else: two listings of the same items give one part.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aepipe.sources.loader import Outcome, read_all
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.io import mapped
 from aepipe.store.rows import Finder, Rejected, Rows
 
 VERSION = 1
@@ -53,16 +55,17 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
     opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
-        made = _read(place, listed, opened, Known(store, before, opened), threads)
-        note(place, listed, opened, made)
+        stamps = listing.stamps_in(place.verified(listed))
+        made = _read(place, listed, opened, Known(store, before, opened, stamps), threads)
+        note(place, listed, opened, made, stamps)
         seconds = time.monotonic() - began
     facts = place.manifest(made).facts
     return Done(part.number, str(made), facts["rows"], facts["quarantined"], seconds)
 
 
-def note(store: Store, listed: Ref, source: Source, made: Ref) -> Ref:
-    """Note which part a listing gave, and the stamps of its rows, uint64[n]; 0 where one says nothing."""
-    stamps, rows = listing.stamps_in(store.verified(listed)), Rows(store.path(made))
+def note(store: Store, listed: Ref, source: Source, made: Ref, stamps: Mapping[str, int]) -> Ref:
+    """Note which part a listing gave, and the stamps of its rows, uint64[n], 0 for none."""
+    rows = Rows(store.path(made))
     with store.draft("listing") as draft:
         own = np.fromiter((stamps.get(key, 0) for key in rows.each_key()), np.uint64, len(rows))
         np.save(draft.path / layout.Listing.STAMPS, own)
@@ -71,15 +74,10 @@ def note(store: Store, listed: Ref, source: Source, made: Ref) -> Ref:
 
 def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int) -> Ref:
     """Read a listing, and return its part; nothing is written where the store has that already."""
-    names, folder = source.schema().names, store.verified(listed)
-    items, stamps = listing.read(folder, names), listing.stamps_in(folder)
-
-    def seen(item: Item) -> bytes | None:
-        return known.digest_of(item.key, stamps.get(item.key, 0))
-
+    items = listing.read(store.verified(listed), source.schema().names)
     with store.draft("rows") as draft, RowsTaken(draft.path, source, known.first, known.feature) as rows:
         taken = _Taken(source, rows)
-        for outcome in read_all(source, known.find, items=items, threads=threads, seen=seen):
+        for outcome in read_all(source, known.find, items=items, threads=threads, seen=known.digest_of):
             check_stopped()
             taken.take(outcome)
         digest = taken.digest()
@@ -90,7 +88,8 @@ def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int)
             return ref
         facts = rows.finish(digest, len(taken.hashes), taken.rejected, taken.passed_over)
         np.save(draft.path / layout.Rows.HASHES, np.array(taken.hashes, np.uint64))
-        return draft.finish(inputs, facts)
+        np.save(draft.path / layout.Rows.HEADS, np.frombuffer(taken.heads, "<u8"))
+        return draft.finish(inputs, facts | {"passed_over": taken.passed_over.total})
 
 
 class _Taken:
@@ -101,6 +100,7 @@ class _Taken:
         self._rows = rows
         self._entries = hashlib.sha256()
         self.hashes: list[int] = []
+        self.heads = bytearray()
         self.rejected: list[Rejected] = []
         self.passed_over = PassedOver()
 
@@ -118,6 +118,7 @@ class _Taken:
         self._entries.update(entry_of(item, split, outcome.sha256))
         self._rows.take(outcome, split, len(self.hashes))
         self.hashes.append(listing.key_hash(item.key))
+        self.heads += outcome.sha256[:8]
 
     def digest(self) -> str:
         """Return the digest of all items: what was read of each, or why it was not."""
@@ -125,16 +126,18 @@ class _Taken:
 
 
 class Known:
-    """Rows that were read before: their features need not be made again, nor files read that have their stamps.
+    """Rows that were read before: files with their stamps need not be read, nor bytes decoded.
 
     Args:
         store: the folder of the store.
         refs: tables that may hold the rows, each followed by what it was read from, where that is known; those of other
             features are left aside.
         source: that gives the features.
+        stamps: of the items that are read now, by key.
     """
 
-    def __init__(self, store: str, refs: Sequence[Ref], source: Source) -> None:
+    def __init__(self, store: str, refs: Sequence[Ref], source: Source, stamps: Mapping[str, int]) -> None:
+        self._stamps = stamps
         self._tables: list[Findable] = []
         for place, ref in enumerate(refs):
             noted = refs[place + 1] if place + 1 < len(refs) and refs[place + 1].kind == "listing" else None
@@ -163,9 +166,10 @@ class Known:
         table = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._tables[table].rows.feature(number - self._starts[table])
 
-    def digest_of(self, key: str, stamp: int) -> bytes | None:
-        """Return the sha256 of a row with this key and this stamp, not 0; None for none."""
-        found = (one.stamped.get(key) for one in self._tables) if stamp else ()
+    def digest_of(self, item: Item) -> bytes | None:
+        """Return the sha256 of an item with the stamp that it had; None where it has to be read."""
+        stamp = self._stamps.get(item.key)
+        found = (one.stamped.get(item.key) for one in self._tables) if stamp else ()
         return next((sha256 for had, sha256 in filter(None, found) if had == stamp), None)
 
 
@@ -188,8 +192,9 @@ class Findable:
 def _findable(store: str, ref: Ref, noted: Ref | None) -> Findable:
     rows, place = table_at(store, ref), store_at(store)
     sha256 = rows.sha256()
-    if noted is None or not place.has(noted):
+    file = place.output(noted, layout.Listing.STAMPS) if noted and place.has(noted) else None
+    if file is None:
         return Findable(rows, Finder(sha256), {})
-    stamps = np.load(place.verified(noted) / layout.Listing.STAMPS).tolist()
+    stamps = mapped(file).tolist()
     each = zip(rows.each_key(), stamps, sha256, strict=True)
     return Findable(rows, Finder(sha256), {key: (stamp, one.tobytes()) for key, stamp, one in each if stamp})

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aepipe.store.addresses import of_objects
-from aepipe.store.backends.folder import Folder
+from aepipe.store.backends.folder import Folder, State
+
+__all__ = ["Backend", "Lock", "State", "at"]
 
 
 class Lock(Protocol):
@@ -56,8 +58,8 @@ class Backend(Protocol):
     def create(self) -> None:
         """Make the place, if needed."""
 
-    def probe(self) -> None:
-        """Check that the place keeps what a store relies on; StoreError where it does not."""
+    def state(self) -> tuple[State, str]:
+        """Return whether the place can be used, and a text about it."""
 
     def has(self, name: str) -> bool:
         """Say whether there is an artifact."""
@@ -73,6 +75,9 @@ class Backend(Protocol):
 
     def manifest(self, name: str) -> bytes:
         """Read the manifest of an artifact; FileNotFoundError where there is none."""
+
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
 
     def fetched(self, name: str, outputs: Mapping[str, Mapping[str, Any]]) -> Path:
         """Return the folder of an artifact on this machine, fetching files that are not here."""

@@ -122,8 +122,12 @@ class Bucket:
 
         Raises:
             ChangedError: there is one, with other bytes.
+            StoreError: there is no such bucket.
         """
-        self._conditional(key, data, lambda: self._system.pipe_file(self._path(key), data, mode="create"))
+        try:
+            self._conditional(key, data, lambda: self._system.pipe_file(self._path(key), data, mode="create"))
+        except FileNotFoundError:
+            raise StoreError(f"{self.address}: there is no such bucket; make it first") from None
 
     def swap(self, key: str, data: bytes, stamp: str) -> None:
         """Replace an object that still has a stamp.
@@ -131,7 +135,10 @@ class Bucket:
         Raises:
             ChangedError: it has another one, and other bytes than these, or is gone.
         """
-        self._conditional(key, data, lambda: _SWAPS[self.scheme](self._system, self._path(key), data, stamp))
+        try:
+            self._conditional(key, data, lambda: _SWAPS[self.scheme](self._system, self._path(key), data, stamp))
+        except FileNotFoundError:
+            raise ChangedError(key) from None
 
     def stamp_of(self, key: str, data: bytes) -> str:
         """Return the stamp of an object that has these bytes.
@@ -173,7 +180,7 @@ class Bucket:
     def _conditional(self, key: str, data: bytes, write: Callable[[], object]) -> None:
         try:
             self._call(write, size=len(data))
-        except (ChangedError, FileNotFoundError):
+        except ChangedError:
             # A driver tries again where an answer was lost, and then meets its own write.
             with suppress(FileNotFoundError):
                 if self.get(key) == data:

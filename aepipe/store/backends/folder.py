@@ -10,11 +10,12 @@ import fcntl
 import math
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aepipe.errors import StoreError
 from aepipe.store import layout
@@ -22,6 +23,10 @@ from aepipe.store.backends import drafts, locks
 from aepipe.store.io import append_line, bytes_in, disk_errors_named, entries, sync_folder, write_durably
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by aepipe; see https://bford.info/cachedir/\n"
+
+
+State = Literal["ok", "note", "bad"]
+"""Of a place: it can be used; there is something to know; or something has to be fixed."""
 
 
 class Folder:
@@ -45,8 +50,15 @@ class Folder:
             (self.root / layout.Root.GIT_IGNORE).write_text("*\n")
             (self.root / layout.Root.CACHE_TAG).write_text(_TAG)
 
-    def probe(self) -> None:
-        """A file system does."""
+    def state(self) -> tuple[State, str]:
+        """Return whether the folder can be used, and by whom."""
+        if not self.root.is_dir():
+            return "note", f"{self.root}: is not there yet; `aepipe run RECIPE_OR_FOLDER` makes it"
+        if not os.access(self.root, os.W_OK):
+            return "note", f"{self.root}: cannot be written by this user; queries work, runs do not"
+        if stat.S_IMODE(self.root.stat().st_mode) & 0o077:
+            return "note", f"{self.root}: others on this machine can read it; chmod 700 {self.root}"
+        return "ok", f"{self.root}: private, and can be written"
 
     # Artifacts
 
@@ -85,6 +97,11 @@ class Folder:
     def manifest(self, name: str) -> bytes:
         """Read the manifest of an artifact."""
         return self._manifest(name).read_bytes()
+
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
+        remedy = f"Delete the folder {self.root / name} and run again: it will be made again"
+        return f"{self._manifest(name)}: corrupt, {what}. {remedy}"
 
     def fetched(self, name: str, outputs: Mapping[str, Mapping[str, Any]]) -> Path:
         """Return the folder of an artifact; whether its files are in it is not looked at."""

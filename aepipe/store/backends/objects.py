@@ -36,6 +36,7 @@ from aepipe.store import layout
 from aepipe.store.backends.bucket import Bucket, ChangedError
 from aepipe.store.backends.checkpoints import Checkpoints
 from aepipe.store.backends.copies import AT_ONCE, Copies, Outputs, blob, damage, together
+from aepipe.store.backends.folder import State
 from aepipe.store.backends.notes import Notes
 from aepipe.store.io import disk_errors_named
 
@@ -82,6 +83,14 @@ class Objects(Notes):
             with suppress(ChangedError):
                 self.bucket.create(layout.Root.OBJECTS, json.dumps({"schema": 1}).encode())
         self._created = True
+
+    def state(self) -> tuple[State, str]:
+        """Return whether the server answers, can be written to, and keeps its promises."""
+        try:
+            self.probe()
+        except StoreError as error:
+            return "bad", str(error)
+        return "ok", f"{self.address}: can be written, and keeps conditions; copies for reading are in {self.root}"
 
     def probe(self) -> None:
         """Check that the server can be written to, and refuses writes whose condition does not hold.
@@ -150,6 +159,10 @@ class Objects(Notes):
         if name not in self._manifests:
             self._manifests[name] = self.bucket.get(name)
         return self._manifests[name]
+
+    def damaged(self, name: str, what: str) -> str:
+        """Return what to say of a damaged manifest, with the remedy."""
+        return f"{self.address}/{name}: corrupt, {what}. Delete it and run again: it will be made again"
 
     def fetched(self, name: str, outputs: Outputs) -> Path:
         """Return the folder of an artifact on this machine, fetching it unless the copy is whole.
