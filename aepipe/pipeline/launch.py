@@ -188,7 +188,7 @@ class Launch:
 
 @contextmanager
 def asked(text: str | None) -> Iterator[None]:
-    """Let the trainings of the block be shared out as a text says, see :class:`Launch`, also those of a flow."""
+    """Let the trainings of the block be shared out as a text says; see :class:`Launch`."""
     before = os.environ.get(VARIABLE)
     if text:
         os.environ[VARIABLE] = text

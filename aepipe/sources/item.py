@@ -129,11 +129,11 @@ class Source(Protocol):
 
     @property
     def part(self) -> int:
-        """Items of a part, where a collection is cut into parts; 0 leaves it to :mod:`aepipe.pipeline.parts`."""
+        """Items of a part of a large collection; 0 takes the usual number."""
 
     @property
     def test_share(self) -> float:
-        """The share of items whose bytes put them into the split ``test``; 0 where something else decides."""
+        """The share of items that are drawn for tests by their bytes; 0 for none."""
 
     @property
     def passed_over(self) -> PassedOver:

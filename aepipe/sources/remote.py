@@ -80,7 +80,7 @@ def fetched(address: str) -> Path:
 
 
 def is_silent(url: str) -> bool:
-    """Say whether a server takes a connection and then says nothing for :data:`PATIENCE` seconds.
+    """Say whether a server takes a connection, and then says nothing for a while.
 
     Drivers wait for minutes, and try again. Where there is no connection at all, a driver says so at once, and better.
     """

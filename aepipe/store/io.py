@@ -155,7 +155,9 @@ def write_into_folder(file: Path, text: str) -> None:
 
 
 def check_local(target: Path) -> None:
-    """Refuse an address such as ``s3://bucket/x`` as the place of an output: it would become a folder ``s3:`` here.
+    """Refuse an address such as ``s3://bucket/x`` as the place of an output.
+
+    It would become a folder ``s3:`` here.
 
     Raises:
         TargetError: it is one.

@@ -54,7 +54,10 @@ def ids_of(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
 
 
 def positions(own: NDArray[np.int64], ids: NDArray[np.int64]) -> Places:
-    """Return the positions of some ids among ascending ones, int64[n]; of others those before which they belong."""
+    """Return the positions of some ids among ascending ones, int64[n].
+
+    An id that is not there has the position before which it belongs.
+    """
     # Where no id is missing, each is where its number says; a search reads twenty places for one.
     if len(own) and int(own[-1]) - int(own[0]) == len(own) - 1:
         found: Places = np.maximum(np.minimum(ids - own[0], len(own)), 0)

@@ -125,7 +125,7 @@ def check_provider(provider: str) -> None:
 
 
 def named(provider: str) -> dict[str, str]:
-    """Return what the features of a source say of a provider: nothing of the processor, as always."""
+    """Return the provider as the features of a source have it; the processor is not named."""
     return {} if provider == "cpu" else {"provider": provider}
 
 

@@ -1,4 +1,4 @@
-"""What the pages of a PDF unpack to, which its size does not tell: a small one may have a page of a gigabyte.
+"""The size that the pages of a PDF unpack to: a small file may have a page of a gigabyte.
 
 Pictures are left out: a scanned page is large and nearly white, and is not unpacked for its text.
 """
@@ -17,7 +17,9 @@ _STEP = 1 << 20
 
 
 def unpacked_size(data: bytes, most: int) -> int:
-    """Return the bytes that the streams of a PDF unpack to, pictures apart; counting ends where there are more.
+    """Return the bytes that the streams of a PDF unpack to, without pictures.
+
+    Counting ends where there are more than allowed.
 
     Args:
         data: all bytes of the file.

@@ -59,7 +59,7 @@ class Backend(Protocol):
         """Make the place, if needed."""
 
     def state(self) -> tuple[State, str]:
-        """Return whether the place can be used, and what is to be said of it."""
+        """Return whether the place can be used, and a text about it."""
 
     def has(self, name: str) -> bool:
         """Say whether there is an artifact."""
