@@ -406,6 +406,13 @@ def test_files_of_removed_artifacts_stay_for_a_day(
     assert not (there.root / str(first)).exists()
 
 
+def test_a_use_while_it_is_removed_keeps_it(there: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, used = put(there), iter([False, True])
+    monkeypatch.setattr(Objects, "_is_used", lambda *_: next(used))
+    assert not there.remove(ref)
+    assert there.has(ref)
+
+
 def test_a_damaged_manifest_keeps_all_files(
     there: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

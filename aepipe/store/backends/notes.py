@@ -50,9 +50,13 @@ class Notes:
 
     def read(self, name: str) -> bytes:
         """Read a small file; FileNotFoundError where there is none."""
-        self._seen[name] = None
-        self._seen[name] = self.bucket.get(name)
-        return self._seen[name] or b""
+        try:
+            data = self.bucket.get(name)
+        except FileNotFoundError:
+            self._seen[name] = None
+            raise
+        self._seen[name] = data
+        return data
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a small file."""

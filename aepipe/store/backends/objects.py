@@ -236,17 +236,25 @@ class Objects(Notes):
 
     def remove(self, name: str, unused_since: float) -> bool:
         """Remove the manifest of an artifact unless it was used since; :meth:`sweep` does the rest."""
-        if (found := self.bucket.info(name)) is not None:
-            if found.modified + 1 >= unused_since:
+        with suppress(FileNotFoundError):
+            if self._is_used(name, unused_since):
                 return False
-            with suppress(FileNotFoundError):
-                self.bucket.put(f"{layout.Root.REMOVED}/{name}", self.bucket.get(name))
+            self.bucket.put(f"{layout.Root.REMOVED}/{name}", self.bucket.get(name))
+            if self._is_used(name, unused_since):  # since a moment ago
+                return False
             self.bucket.delete(name)
         self._manifests.pop(name, None)
         self._modified.pop(name, None)
         if (self.root / name).exists():
             self.copies.remove(name, math.inf)
         return True
+
+    def _is_used(self, name: str, since: float) -> bool:
+        """Say whether an artifact was used at some time or later; FileNotFoundError if it is gone."""
+        found = self.bucket.info(name)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found.modified + 1 >= since
 
     def sweep(self) -> None:
         """Remove files that no artifact has had for a day, and copies of artifacts that are gone.
@@ -325,7 +333,7 @@ class Objects(Notes):
 
         def read(name: str) -> Outputs:
             try:
-                return _outputs(name, self.manifest(name))
+                return _outputs(name, self.bucket.get(name))  # it may have been made again by now
             except FileNotFoundError:
                 return {}
 
