@@ -218,7 +218,8 @@ class Shards:
         kept = [_folded(nodes, *node) for node in _largest(0, self.count, self.own)]
         known = [list(_largest(0, self.count, one)) for one in self._ranges]
         most = max(len(one) for one in known)
-        stacked = torch.stack([*kept, *(torch.zeros_like(own[0]) for _ in range(most - len(kept)))])
+        padding = [torch.zeros_like(own[0])] * (most - len(kept))
+        stacked = kept[0][None] if most == 1 else torch.stack([*kept, *padding])
         if self.world.size == 2 or stacked.shape[1] < LARGE:
             return self._joined(self.world.gather(stacked), known)
         # Each adds a part, and all get the parts: every number goes to the process that adds it, and comes back.

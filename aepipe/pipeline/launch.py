@@ -122,10 +122,12 @@ class Launch:
         order: dict[str, Any] = {"stage": stage, "ref": str(ref), "given": dict(given)}
         order |= {"recipe": table, "file": str(stack.recipe.file), "launch": asdict(self), "run": run}
         write_durably(file, json.dumps(order))
-        with self.started(store, file, run, stack.compute.shards) as process:
-            for line in process.stdout or ():
-                _heard(line)
-        file.unlink(missing_ok=True)
+        try:
+            with self.started(store, file, run, stack.compute.shards) as process:
+                for line in process.stdout or ():
+                    _heard(line)
+        finally:
+            file.unlink(missing_ok=True)
         if not store.has(ref):
             raise TrainingError(f"the processes that trained have ended ({process.returncode}): {_last(work / LOG)}")
         return ref
@@ -167,8 +169,10 @@ class Launch:
         """Return the variables of the processes; those that are set already stay."""
         # Without the first, processes that are started again read the addresses of the dead ones.
         own = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        own["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // self.processes))
-        own["GLOO_SOCKET_IFNAME"] = interface_of(self.address)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        own["OMP_NUM_THREADS"] = str(max(1, cores // self.processes))
+        if interface := interface_of(self.address):
+            own["GLOO_SOCKET_IFNAME"] = interface
         return own | dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
 
     @property
@@ -208,18 +212,17 @@ def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -
         StoreError: the store is in no folder.
     """
     _check_shared(store)
-    until = time.monotonic() + seconds
+    until, done = time.monotonic() + seconds, ""
     while time.monotonic() < until:
-        order = _newest(store)
-        if order is None:
+        order, told = _newest(store)
+        if not told or told["run"] == done:
             time.sleep(LOOK_EVERY)
             continue
-        told = json.loads(order.read_text(encoding="utf-8"))
         launch = Launch(**told["launch"])
         shards = told["recipe"]["compute"].get("shards", 1)
         said(f"{Path(told['file']).stem}: {told['stage']} at {launch.meet}, {launch.processes} more processes")
         with launch.started(store, order, told["run"], shards, host=False) as process:
-            process.wait()
+            done = told["run"] if process.wait() == 0 else ""
 
 
 def _check_shared(store: Store) -> None:
@@ -232,14 +235,15 @@ def _check_shared(store: Store) -> None:
         raise StoreError(f"{store.address}: machines train together in a store that is a folder which all of them see")
 
 
-def _newest(store: Store) -> Path | None:
-    """Return the order of the training that began last and is open to other machines, None where there is none."""
-    found = []
+def _newest(store: Store) -> tuple[Path, dict[str, Any]]:
+    """Return the order that came last of those open to other machines, and its file; nothing where there is none."""
+    last, found = -math.inf, (store.root, dict[str, Any]())
     for path in (store.root / layout.Root.WORK).glob(f"*/{ORDER}"):
         with suppress(FileNotFoundError):
-            if json.loads(path.read_text(encoding="utf-8"))["launch"]["meet"]:
-                found.append((path.stat().st_mtime, path))
-    return max(found)[1] if found else None
+            told, at = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
+            if told["launch"]["meet"] and at > last:
+                last, found = at, (path, told)
+    return found
 
 
 def interface_of(address: str) -> str:
