@@ -117,7 +117,7 @@ def test_a_document_that_hangs_or_crashes_its_reader_is_one_bad_item(monkeypatch
 
 def test_a_trouble_without_words_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors of memory have none."""
-    says = "import sys; sys.stdin.readline(); print('{\"trouble\": \"\"}', flush=True)"
+    says = 'import sys; sys.stdin.readline(); print(\'{"trouble": ""}\', flush=True)'
     monkeypatch.setattr(workers, "_idle", LifoQueue())
     monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", says))
     assert reason_of(pdf(TEXTS)) == "damaged: not a PDF file that can be read"
