@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aepipe.errors import QueryError
 from aepipe.sources.asked import not_utf8
 from aepipe.store.column_names import OURS, quoted, sql_names
+from aepipe.store.io import table_errors_named
 from aepipe.store.labels import SEPARATOR
 from aepipe.store.segments import ids_of
 
@@ -130,7 +131,7 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     own: dict[str, str] = tables[0].facts["columns"]
     names = sql_names(own)
     shown = {name: name for name in OURS} | {new: own[name] for name, new in names.items()}
-    rows, relation = _on_disk(database, tables)
+    rows, relation = _readable(database, tables)
     if len({name.casefold() for name in rows.schema.names}) < len(rows.schema.names) or "" in rows.schema.names:
         # The engine could not tell these columns apart, so they are read under their new names.
         extra = {PART: ds.field(PART)} if PART in rows.schema.names else {}
@@ -146,6 +147,25 @@ def _show(database: Any, release: Release) -> tuple[list[str], dict[str, str]]: 
     for setting in ("enable_external_access = false", f"memory_limit = '{MEMORY}'", "lock_configuration = true"):
         database.execute(f"SET {setting}")
     return list(shown), names
+
+
+def _readable(database: Any, tables: Sequence[Rows]) -> tuple[Any, str]:  # noqa: ANN401
+    """Return what :func:`_on_disk` does.
+
+    Raises:
+        CorruptError: a file is damaged; Arrow says that in a sentence of its own.
+    """
+    import pyarrow.parquet as pq
+
+    from aepipe.store.row_files import row_files
+
+    try:
+        return _on_disk(database, tables)
+    except ValueError:
+        for file in (file for table in tables for folder in table.folders for file in row_files(folder)):
+            with table_errors_named(file):
+                pq.read_schema(file)
+        raise
 
 
 def _on_disk(database: Any, tables: Sequence[Rows]) -> tuple[Any, str]:  # noqa: ANN401

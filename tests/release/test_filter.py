@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("duckdb", reason="needs the extra sql")
 
-from aepipe.errors import QueryError
+from aepipe.errors import CorruptError, QueryError
 from aepipe.release.filter import ids_where, rows_named
 from aepipe.release.query import answer
 from aepipe.release.release import Release
@@ -170,3 +170,15 @@ def test_others_and_distinct_leave_rows_out_of_the_hits(release: Release) -> Non
         assert [(hit.distance, hit.row.id) for hit in distinct.hits] == firsts[:30]
     (everything,) = answer(release, [row], SearchOptions(500, distinct=True))
     assert len(everything.hits) == len(firsts) < len(release)
+
+
+def test_a_damaged_file_of_rows_is_named(store: Store) -> None:
+    make_release(store, n=12)
+    release = Release.open(store)
+    assert ids_where(release, "id < 3").tolist() == [0, 1, 2]
+    (file,) = (store.root / "rows").rglob("rows-*.parquet")
+    damaged = bytearray(file.read_bytes())
+    damaged[-4:] = b"none"
+    file.write_bytes(damaged)
+    with pytest.raises(CorruptError, match=r"rows-00000\.parquet: corrupt, it cannot be read"):
+        ids_where(Release.open(store), "id < 3")

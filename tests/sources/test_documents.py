@@ -115,6 +115,14 @@ def test_a_document_that_hangs_or_crashes_its_reader_is_one_bad_item(monkeypatch
     assert reason_of(good) == "more than 0 million letters"
 
 
+def test_a_trouble_without_words_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of memory have none."""
+    says = 'import sys; sys.stdin.readline(); print(\'{"trouble": ""}\', flush=True)'
+    monkeypatch.setattr(workers, "_idle", LifoQueue())
+    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", says))
+    assert reason_of(pdf(TEXTS)) == "damaged: not a PDF file that can be read"
+
+
 def test_without_the_library_the_recipe_says_which_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("plain words", encoding="utf-8")
     (tmp_path / "b.pdf").write_bytes(pdf(TEXTS))

@@ -95,8 +95,8 @@ def _read(path: Path, sheet: str | None) -> dict[str, Any]:
         late = f"it took more than {SECONDS:g} seconds"
         raise ValueError(late if helper.late else "its reader crashed or ran out of memory: it may be damaged")
     _idle.put(helper)
-    if trouble := answer.get("trouble"):
-        raise ValueError(trouble)
+    if "trouble" in answer:
+        raise ValueError(answer["trouble"] or "its reader ran out of memory")
     return answer
 
 

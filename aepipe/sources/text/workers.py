@@ -46,8 +46,8 @@ def extract(data: bytes, key: str, form: str, media_type: str) -> Document:
         _stopped[digest] = f"{why}: the file may be damaged"
         raise ItemError(key, _stopped[digest])
     _idle.put(worker)
-    if trouble := answer.get("trouble"):
-        raise ItemError(key, _reason(trouble, form))
+    if "trouble" in answer:
+        raise ItemError(key, _reason(answer["trouble"], form))
     pages: list[str] = answer["pages"]
     if sum(map(len, pages)) > MOST_TEXT:
         raise ItemError(key, f"more than {MOST_TEXT >> 20} million letters")
