@@ -120,7 +120,7 @@ class Plan:
         )
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def is_plain(options: Options) -> bool:
     """Return whether few hits are wanted, and every question takes about the same time."""
     filters = (

@@ -228,7 +228,7 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
         raise BadRequestError.of(error) from None
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def options_of(pairs: tuple[tuple[str, str], ...]) -> Options:
     """Return the options in the address of a search: the same object for the same parameters.
 

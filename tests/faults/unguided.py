@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aepipe import sources
 from aepipe.errors import AepipeError
 from tests.faults import test_fuzz, trials
 from tests.faults.targets import TARGETS, corpus
@@ -28,6 +29,8 @@ from tests.faults.targets import TARGETS, corpus
 HOWS = ("bit", "byte", "word", "cut", "drop", "twice")
 MEMORY = 8 << 30
 """Bytes of addresses that a child may have."""
+MOST = 20
+"""Faults after which a target is left."""
 
 
 def changed(data: bytes, draw: random.Random) -> bytes:
@@ -49,7 +52,7 @@ def tried(name: str, seconds: float, seed: int) -> list[Any]:
         read, seeds = TARGETS[name](Path(folder))
         begin = [*seeds, *corpus(name)]
         until = time.process_time() + seconds
-        while time.process_time() < until:
+        while time.process_time() < until and len(wrong) < MOST:
             data = changed(draw.choice(begin), draw)
             last.write_bytes(data)  # it is there if the process dies
             try:
@@ -68,6 +71,7 @@ def tried(name: str, seconds: float, seed: int) -> list[Any]:
 def main(names: Sequence[str], seconds: float, seed: int) -> int:
     """Try targets; return how many inputs were faults."""
     total, faults = 0, 0
+    sources.kinds()  # imported once, and not by each child
     for name in names:
         found = trials.in_child(partial(tried, name, seconds, seed))
         count, wrong = found if len(found) == 2 else (0, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from aepipe.release.release import Release
 from aepipe.release.search import Hit, QueryOptions, Question, SearchOptions, search_options
 from aepipe.store.artifacts import Store
 from tests.support import releases
-from tests.support.releases import make_release
+from tests.support.releases import make_release, pictures_of
 
 
 @pytest.mark.parametrize(("bits", "wider", "factor"), [(8, 3, 2), (8, 1, 4), (16, 2, 1), (40, 1, 3)])
@@ -191,3 +192,25 @@ def test_words_are_compared_by_distance_only(store: Store, monkeypatch: pytest.M
     asked = [Question(text, code, b"a cat", error=0.9) for text in ("a cat", "cat.txt")]
     assert len(answer(release, asked, SearchOptions(top=1))) == 2
     assert seen == [None, 0.9]
+
+
+def test_the_smaller_of_a_radius_and_the_distance_of_a_confidence_counts() -> None:
+    known = SimpleNamespace(radius=lambda _, where: 7 if where else 5)
+    release: Any = SimpleNamespace(name="a", n_bits=8, whole=SimpleNamespace(n_bits=8), confidence=known)
+    assert [search._radius(release, radius, 0.5, where=False) for radius in (None, 3, 9)] == [5, 3, 5]
+    assert search._radius(release, None, 0.5, where=True) == 7
+    assert search._radius(release, 9, None, where=True) == 9
+    release.confidence = None
+    with pytest.raises(QueryError, match="it was not measured what distances of this release: run it again are worth"):
+        search._radius(release, 9, 0.5, where=False)
+
+
+def test_files_are_encoded_in_groups(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_release(store, n=12)
+    release = Release.open(store)
+    files = [str(file) for file in sorted(pictures_of(store).rglob("*.png"))[:5]]
+    whole = [one.code for one in queries.questions_from_paths(release, files)]
+    monkeypatch.setattr(queries, "AT_ONCE", 2)
+    found = [one.code for one in queries.questions_from_paths(release, files)]
+    assert None not in found
+    assert [one.hex() for one in found if one] == [one.hex() for one in whole if one]

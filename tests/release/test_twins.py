@@ -157,3 +157,12 @@ def test_made_copies_are_of_the_same_shape_and_repeat() -> None:
     assert first.shape == pictures.shape
     assert (first.min(), first.max()) >= (0, 0)
     assert np.abs(first - pictures).mean((1, 2)).min() > 0
+
+
+def test_many_pictures_are_looked_for_as_they_are_and_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_TURNED", 0)
+    pictures = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
+    found, mirrored = (copies.views_of(some, alignment.guesses()) for some in (pictures, pictures[:, :, ::-1].copy()))
+    assert found.shape[1] == 2
+    np.testing.assert_allclose(found[:, 1], mirrored[:, 0], atol=1e-3)
+    assert not np.allclose(found[:, 0], found[:, 1], atol=1e-2)

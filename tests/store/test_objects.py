@@ -20,17 +20,19 @@ from pathlib import Path
 import pytest
 
 from aepipe.errors import BusyError, CorruptError, ExtraError, NotFoundError, StoreError
+from aepipe.pipeline.ingest import ingest
 from aepipe.store import addresses, layout, names, registry
 from aepipe.store.artifacts import Ref, Store, ref_of
 from aepipe.store.backends import bucket as buckets
 from aepipe.store.backends import checkpoints, leases, objects
 from aepipe.store.backends.bucket import Bucket, ChangedError
 from aepipe.store.backends.objects import Objects
+from tests.pipeline.test_parts import FIRST, changed, fake, said
 from tests.store.test_artifacts import INPUTS, put
 from tests.support.objects import KEY, SECRET, ObjectServer
 
 ROOT = Path(__file__).parents[2]
-SOAK = 180.0 if os.environ.get("AEPIPE_SOAK") else 2.0
+SOAK = 180.0 if os.environ.get("AEPIPE_SOAK") else 1.0
 """Seconds of the soak."""
 WRITERS = 16
 
@@ -358,6 +360,21 @@ def test_a_lease_that_nobody_renews_is_taken_over(
         pass
 
 
+def test_a_holder_whose_lease_was_taken_over_moves_nothing(
+    there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Ref("release", "1" * 64), Ref("release", "2" * 64)
+    other = elsewhere(there, tmp_path / "other")
+    with registry.lock(there, "one"):
+        monkeypatch.setattr(leases, "LEASE", -10.0)
+        with registry.lock(other, "one"):
+            registry.promote(other, "one", first, why="taken over")
+        assert registry.current(there, "one") == first
+        with pytest.raises(BusyError):
+            registry.promote(there, "one", second, why="began before")
+    assert registry.current(there, "one") == first
+
+
 def test_a_lease_is_renewed(there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT", 0.02)
     with registry.lock(there, "one"):
@@ -454,6 +471,19 @@ def test_checkpoints_are_copied_while_training_runs(there: Store, monkeypatch: p
         while bucket_of(there).listed("work") == {} or bucket_of(there).get(f"work/abc/{file.name}") != state:
             assert time.monotonic() < until
     there.work_done(ref)
+
+
+def test_rows_in_parts_are_those_of_a_folder(there: Store, store: Store, tmp_path: Path) -> None:
+    first, data = ingest(there, fake(FIRST, 36)), changed(dict(FIRST), 1)
+    assert first == ingest(store, fake(FIRST, 36))
+    assert there.parts(first)
+    other = elsewhere(there, tmp_path / "other")
+    after = ingest(other, fake(data, 36), previous=first)
+    assert after == ingest(store, fake(data, 36), previous=first)
+    assert said(elsewhere(there, tmp_path / "late"), after) == said(store, after)
+    part = there.parts(after)[-1]
+    assert there.remove(part)
+    assert not other.reuse(after), "a list without one of its parts is made again"
 
 
 def test_small_files(there: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@
     <address>/locks/<name>               leases, see :mod:`aepipe.store.backends.leases`
     <address>/ids/<name>, names.json, reading-<name>.json, quarantine-<name>.parquet, feedback/...
 
-Who moves a pointer says which bytes it replaces: those that it had when this process took the lock of the collection,
+Who moves a pointer says which bytes it replaces: those that it had when the lock of its collection was taken,
 else those that were read last. Of several who move it at once, one succeeds.
 """
 
@@ -28,9 +28,6 @@ from aepipe.store.backends.copies import AT_ONCE, Copies
 from aepipe.store.backends.leases import Lease, is_alive, since
 from aepipe.store.io import write_durably
 
-_held: dict[tuple[str, str], bytes | None] = {}
-"""The bytes that pointers had when this process took the lock of their collection, by address and name."""
-
 
 class Notes:
     """The small files of a store.
@@ -47,6 +44,8 @@ class Notes:
         self.bucket, self.copies = bucket, copies
         self.address, self.root = bucket.address, copies.root
         self._seen: dict[str, bytes | None] = {}
+        self._held: dict[str, bytes | None] = {}
+        """The bytes of each pointer when this object took the lock of its collection."""
         self._lines: dict[str, str] = {}
 
     def read(self, name: str) -> bytes:
@@ -65,8 +64,7 @@ class Notes:
         Raises:
             BusyError: somebody else has written it meanwhile.
         """
-        held = (self.address, name)
-        before = _held[held] if held in _held else self._seen.get(name)
+        before = self._held[name] if name in self._held else self._seen.get(name)
         try:
             if before is None:
                 self.bucket.create(name, data)
@@ -78,8 +76,8 @@ class Notes:
                 "`aepipe history` shows what happened; try again"
             ) from None
         self._seen[name] = data
-        if held in _held:
-            _held[held] = data
+        if name in self._held:
+            self._held[name] = data
 
     def append(self, name: str, line: str) -> str:
         """Add a line to a log, after all others whatever clocks say; return its key."""
@@ -155,12 +153,12 @@ class Notes:
 
         def taken() -> None:
             try:
-                _held[self.address, pointer] = self.bucket.get(pointer)
+                self._held[pointer] = self.bucket.get(pointer)
             except FileNotFoundError:
-                _held[self.address, pointer] = None
+                self._held[pointer] = None
 
         def ended() -> None:
-            _held.pop((self.address, pointer), None)
+            self._held.pop(pointer, None)
 
         return Lease(self.bucket, name, self.copies.lock(name), self._machine(), taken=taken, ended=ended)
 
