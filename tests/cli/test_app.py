@@ -148,7 +148,7 @@ def test_help_lists_every_verb_with_its_first_line(aepipe: Aepipe) -> None:
             assert function.__doc__.partition("\n")[0] in " ".join(listed.split())
 
 
-WITHOUT_SHELF = {"impute"}
+WITHOUT_SHELF = {"impute", "work"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 """What packages are called where they are installed from, if not as they are imported."""
 

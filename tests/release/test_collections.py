@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -90,9 +89,10 @@ def test_a_rename_that_is_killed_is_completed_by_the_same_call(
         return call
 
     with monkeypatch.context() as patched:
-        for place in ("names.give", "write_durably", "registry.log"):
-            patched.setattr(f"aepipe.release.collections.{place}", dying(_found(place)))
-        patched.setattr(Path, "unlink", dying(Path.unlink))
+        for module, name in ((names, "give"), (registry, "log")):
+            patched.setattr(module, name, dying(getattr(module, name)))
+        for name in ("write", "delete", "move"):
+            patched.setattr(type(store.backend), name, dying(getattr(type(store.backend), name)))
         with pytest.raises(Killed):
             collections.rename(store, "pictures", "holidays")
     assert registry.current(store, "pictures") == second or registry.current(store, "holidays") == second
@@ -102,11 +102,6 @@ def test_a_rename_that_is_killed_is_completed_by_the_same_call(
     assert Release.open(store).name == "holidays"
     assert lifecycle.history(store, "pictures") == []
     assert [one.event.action for one in lifecycle.history(store, "holidays")][:2] == ["promote", "promote"]
-
-
-def _found(place: str) -> object:
-    module, _, name = place.rpartition(".")
-    return getattr({"names": names, "registry": registry, "": collections}[module], name)
 
 
 def test_a_name_that_cannot_be_given(store: Store) -> None:
