@@ -47,6 +47,7 @@ SECTIONS = {
     "index": "`[index]`",
     "evaluate": "`[evaluate]`",
     "gate": "`[gate]`",
+    "engine": "`[engine]`",
 }
 
 
