@@ -69,7 +69,11 @@ def build(
     order: dict[str, Any] = {"recipe": recipe, "source": source, "shelf": shelf, "name": name, "device": device}
     order["changes"] = changes
     job = tasks.resolve(order)
-    with registry.lock(job.store, job.name, wait=wait), engines.using(job.resolved.recipe.engine.text):
+    with (
+        registry.lock(job.store, job.name, wait=wait),
+        engines.using(job.resolved.recipe.engine.text),
+        engines.told_its_end(),
+    ):
         if promote:
             check_job_origin(job)
         best, parts = simpler(job, make_parts(job))

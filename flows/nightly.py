@@ -125,6 +125,7 @@ def nightly(
         registry.lock(job.store, job.name, wait=wait),
         engines.using(job.resolved.recipe.engine.text),
         engines.using(rules.engine, over=True),
+        engines.told_its_end(),
     ):
         before = registry.current(job.store, job.name)
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
+from aepipe import engines
 from aepipe.evaluate.gate import Verdict
 from aepipe.pipeline.compact import merge_rows
 from aepipe.release.release import Release
@@ -47,7 +48,7 @@ def refresh(
     show_progress()
     store = open_store(shelf)
     chosen, _ = registry.resolve(store, name)
-    with registry.lock(store, chosen, wait=wait):
+    with registry.lock(store, chosen, wait=wait), engines.told_its_end():
         # Under the lock, because the release in service may change before.
         release = Release.open(store, chosen)
         job = open_release_job(store, release, device=device)

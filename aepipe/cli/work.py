@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,47 +15,55 @@ from aepipe.cli.options import Wait, seconds
 from aepipe.cli.output import is_quiet, say
 from aepipe.cli.prefect import EngineText
 from aepipe.cli.progress import showing
+from aepipe.engines import Done
 from aepipe.errors import EngineError, QueryError
 from aepipe.log import step
 
 if TYPE_CHECKING:
-    from aepipe.engines.array import Array, Plan
+    from aepipe.engines.array import Array
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for work."""
 
 
+class Stage(StrEnum):
+    """The stages that an engine works on."""
+
+    INGEST = "ingest"
+    ENCODE = "encode"
+    INDEX = "index"
+
+
 def work(
-    stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="ingest or encode, as the run says.", show_default=False)
-    ],
     share: Annotated[
         str, typer.Option("--share", help="Which share of the parts: 1/64, 2/64, ..., 64/64.", metavar="I/S")
     ],
+    stage: Annotated[
+        Stage | None, typer.Argument(help="One stage only, once; else all, until the run ends.", show_default=False)
+    ] = None,
     engine: EngineText = None,
-    wait: Wait = "0",
+    wait: Wait = "10m",
 ) -> None:
     """Do a share of the work of a run on another machine; for the jobs of an array.
 
     `aepipe run RECIPE --engine array:///FOLDER` writes what is to be done into a folder that all machines
-    see, and waits. Each job of an array (Slurm, Kubernetes, AWS Batch) does one share of the parts. A job
-    that died is started again, and does what is missing. The store has to be one that all machines see.
+    see, and waits. Each job of an array (Slurm, Kubernetes, AWS Batch) does one share of the parts of
+    every stage, until the run has ended, or nothing has come for the time of --wait. A job that died is
+    started again, and does what is missing. The store has to be one that all machines see.
 
     Examples:
+      aepipe work --share 3/64 --engine array:///nfs/work
+      aepipe work --share $SLURM_ARRAY_TASK_ID/64 --wait 12h
       aepipe work ingest --share 3/64 --engine array:///nfs/work
-      aepipe work encode --share $((SLURM_ARRAY_TASK_ID + 1))/64 --wait 2h
     """
     chosen, limit = _shares(share), seconds(wait)
-    place = _array(engine)
-    plan = _found(place, stage, limit)
-    mine = sum(part.number % chosen[1] == chosen[0] - 1 for part in plan.parts())
-    done = 0
+    place, done = _array(engine), 0
     with showing():
-        for _ in place.work(stage, plan, chosen):
+        for _ in _work(place, stage.value if stage else None, chosen, limit):
             done += 1
-            step(f"{stage} {share}", done, mine)
+            step(f"share {share}", done, None)
     if not is_quiet():
-        say(f"{stage}: {done:,} of the {mine:,} parts of share {share} were done here; the others were there")
+        say(f"share {share}: {done:,} parts were done here")
 
 
 def _shares(text: str) -> tuple[int, int]:
@@ -79,24 +89,38 @@ def _array(engine: str | None) -> Array:
 
     found = engines.resolve(engine)
     if not isinstance(found, Array):
-        raise QueryError(
-            "aepipe work: say --engine array:///FOLDER, as the run does; other engines start their own work"
-        )
+        raise QueryError("say --engine array:///FOLDER, as the run does; other engines start their own work")
     return found
 
 
-def _found(place: Array, stage: str, limit: float) -> Plan:
-    """Return what is to be done, once there is something.
+def _work(place: Array, stage: str | None, share: tuple[int, int], limit: float) -> Iterator[Done]:
+    """Do a share of each plan that comes, and yield what has become of each part.
+
+    Args:
+        place: the folder of the run.
+        stage: whose plan is worked on, once; None for those of all stages until the run ends.
+        share: its number, from 1, and the number of shares.
+        limit: seconds to wait for a plan.
 
     Raises:
-        EngineError: nothing is, until the end of the time.
+        EngineError: there was none.
+        Exception: what the work raised.
     """
-    until = time.monotonic() + limit
-    while (plan := place.plan(stage)) is None:
-        if time.monotonic() >= until:
-            raise EngineError(
-                f"{place.folder}: no work for {stage!r}; start `aepipe run RECIPE --engine array://{place.folder}`, "
-                "or wait for it with --wait 10m"
-            )
-        time.sleep(LOOK_EVERY)
-    return plan
+    ended, since, known = place.over(), time.monotonic(), set[str]()
+    while not (stage and known):
+        for name in [stage] if stage else place.stages():
+            plan = place.plan(name)
+            if plan is not None and plan.id not in known:
+                known.add(plan.id)
+                yield from place.work(name, plan, share)
+                since = time.monotonic()
+        if place.over() != ended or (known and stage):
+            return
+        if time.monotonic() - since >= limit:
+            break
+        time.sleep(min(LOOK_EVERY, limit))
+    if not known:
+        raise EngineError(
+            f"{place.folder}: no work{f' for {stage}' if stage else ''} came; is the folder that of "
+            f"`aepipe run RECIPE --engine array://{place.folder}`?"
+        )

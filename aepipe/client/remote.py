@@ -412,6 +412,8 @@ class RemoteCollection:
         """Warn of an answer that is a part, since some shards did not answer."""
         if missing := told.get("missing"):
             logger.warning("%s: these hits are a part: shard %s does not answer", self.name, ", ".join(missing))
+        if shard := told.get("shard"):
+            logger.warning("%s: these hits are a part: this service searches shard %s alone", self.name, shard)
 
     def _posted(self, what: str, block: Sequence[Asked], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
         """Send some questions of one sort, and return what is answered.

@@ -234,6 +234,19 @@ def using(text: str | None, *, over: bool = False) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
+@contextmanager
+def told_its_end() -> Iterator[None]:
+    """Tell the engine that is taken in the block when the run has ended, where it wants to know."""
+    try:
+        yield
+    finally:
+        text = os.environ.get(VARIABLE) or LOCAL
+        kind = text.partition("://")[0]
+        end = getattr(import_module(f"{__name__}.{kind}"), "end", None) if kind in names() else None
+        if end is not None:
+            end(text)
+
+
 def resolve(text: str | None = None) -> Engine:
     """Return an engine.
 

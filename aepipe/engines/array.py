@@ -7,6 +7,7 @@ job, ``aepipe work STAGE --share 3/64``, does its share of the parts, and writes
 
     FOLDER/<stage>/plan.json            the function, its arguments, all parts, and an id
     FOLDER/<stage>/<id>/<number>.json   what has become of a part, or the error it ended with
+    FOLDER/over                         a new text whenever a run has ended
 
 A job that dies is started again by what had started it, and does what is missing of its share. Only functions of
 aepipe's own stages are called, by name.
@@ -33,7 +34,7 @@ from aepipe.errors import AepipeError, EngineError
 
 logger = logging.getLogger(__name__)
 
-PLAN = "plan.json"
+PLAN, OVER = "plan.json", "over"
 STAGES = "aepipe.pipeline."
 """Where a function that a plan names has to be."""
 LOOK_EVERY = 0.5
@@ -46,12 +47,20 @@ def open_engine(address: str) -> Array:
     """Return the folder of an address.
 
     Raises:
-        EngineError: the address names none.
+        EngineError: the address names none, or a relative one.
     """
     folder = address.partition("://")[2]
-    if not folder:
-        raise EngineError("engine array: write array:///FOLDER, a folder that the run and all jobs see")
-    return Array(Path(folder).expanduser().absolute())
+    if not folder.startswith("/"):  # the jobs run elsewhere
+        raise EngineError(f"engine {address or 'array'}: write array:///FOLDER, a folder that the run and all jobs see")
+    return Array(Path(folder))
+
+
+def end(address: str) -> None:
+    """Tell the jobs of a folder that their run has ended."""
+    folder = open_engine(address).folder
+    if folder.is_dir():
+        with suppress(OSError):
+            (folder / OVER).write_text(secrets.token_hex(8), encoding="utf-8")
 
 
 class Array:
@@ -66,11 +75,11 @@ class Array:
         Raises:
             EngineError: the folder cannot be written.
         """
-        if not parts:
-            return
-        plan = Plan.of(work, parts)
-        place = self.folder / work.stage
+        place, plan = self.folder / work.stage, Plan.of(work, parts)
         with _named(self.folder):
+            _clear(place)
+            if not parts:
+                return
             plan.write(place)
         logger.info("%s: %d parts for `%s`", work.stage, len(parts), command(work.stage, "I/S", self.folder))
         try:
@@ -80,6 +89,17 @@ class Array:
                 if Plan.read(place) == plan:
                     (place / PLAN).unlink()
                 shutil.rmtree(place / plan.id, ignore_errors=True)
+
+    def over(self) -> str:
+        """Return a text that is another one when a run has ended; empty before the first has."""
+        try:
+            return (self.folder / OVER).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def stages(self) -> list[str]:
+        """Return the stages that have a plan."""
+        return sorted(one.parent.name for one in self.folder.glob(f"*/{PLAN}"))
 
     def plan(self, stage: str) -> Plan | None:
         """Return the plan for a stage; None where there is none.
@@ -198,6 +218,19 @@ class Plan:
         return Work(stage, function, self.arguments)
 
 
+def _clear(place: Path) -> None:
+    """Remove what a run that was killed, or an earlier one, has left for a stage.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    (place / PLAN).unlink(missing_ok=True)
+    for one in place.iterdir():
+        if one.is_dir():
+            shutil.rmtree(one, ignore_errors=True)
+
+
 def command(stage: str, share: str, folder: Path) -> str:
     """Return the command that does a share of a stage."""
     return f"aepipe work {stage} --share {share} --engine array://{folder}"
@@ -213,7 +246,7 @@ def _collected(plan: Plan, place: Path, parts: Sequence[Part]) -> Iterator[Done]
     missing, last = {part.number: part for part in parts}, time.monotonic()
     while missing:
         with _named(place):
-            written = {int(name[:-5]) for name in os.listdir(place / plan.id) if name.endswith(".json")}
+            written = _numbers(place / plan.id)
         for number in sorted(written & missing.keys()):
             last = time.monotonic()
             yield _read(place / plan.id / f"{number}.json", missing.pop(number))
@@ -228,6 +261,14 @@ def _collected(plan: Plan, place: Path, parts: Sequence[Part]) -> Iterator[Done]
             )  # fmt: skip
         if missing:
             time.sleep(LOOK_EVERY)
+
+
+def _numbers(results: Path) -> set[int]:
+    """Return the parts that something has become of; none where the folder is gone."""
+    try:
+        return {int(name[:-5]) for name in os.listdir(results) if name.endswith(".json") and name[0] != "."}
+    except FileNotFoundError:
+        return set()
 
 
 def _read(file: Path, part: Part) -> Done:

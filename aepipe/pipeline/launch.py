@@ -81,7 +81,7 @@ class Launch:
         told = text or os.environ.get(VARIABLE, "") or "1"
         count, at, meet = told.partition("@")
         host, _, port = meet.rpartition(":")
-        if not count.isdigit() or count == "0" or (at and not (host and port.isdigit())):
+        if not _is_number(count) or (at and not (host and _is_number(port, 65_535))):
             raise RecipeError(
                 f"{told!r} is no number of processes; allowed: 2, or 2@10.0.0.1:29500, where that is an address of "
                 f"this machine, at which others join"
@@ -306,3 +306,7 @@ def _last(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     said = [line for line in lines if "Error" in line] or lines or ["they wrote nothing"]
     return f"{said[-1][:LAST]}; {log} has all"
+
+
+def _is_number(text: str, most: int = 65_536) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most and len(text) < 9

@@ -172,6 +172,7 @@ class Catalog:
         self.trouble: dict[str, str] = {}
         self._names = tuple(map(registry.tidy_name, names))
         self._served: dict[str, Served] = {}
+        self._seen: list[str] | None = None
         self._failed: dict[str, str] = {}
         self._pinned: OrderedDict[str, Served] = OrderedDict()
         self._lock = threading.Lock()
@@ -195,8 +196,13 @@ class Catalog:
 
     @property
     def missing(self) -> list[str]:
-        """Names that should be served and are not open yet."""
-        return sorted(set(self._wanted()) - set(self._served))
+        """Names that should be served and are not open yet, as the last look saw them."""
+        return sorted(set(self._wanted() if self._seen is None else self._seen) - set(self._served))
+
+    @property
+    def looked(self) -> bool:
+        """Whether the store was looked at already, so that nobody waits for it to be."""
+        return self._seen is not None
 
     def get(self, name: str) -> Served:
         """Return a collection's release in service.
@@ -245,6 +251,7 @@ class Catalog:
         except StoreError as error:
             logger.warning("%s", error)
             return
+        self._seen = wanted
         for name in set(self._served) - set(wanted):
             del self._served[name]
             logger.info("%s: no longer in service", name)

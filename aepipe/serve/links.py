@@ -30,6 +30,7 @@ EVERY, PATIENCE = 0.2, 1.5
 AGAIN = (0.05, 0.2, 0.7)
 """Seconds after which a shard is asked again that does not have the release yet."""
 OCTETS = "application/octet-stream"
+UNSEEN = "it has not been reached yet"
 
 _missed: ContextVar[set[str] | None] = ContextVar("missed", default=None)
 """Shards without which an answer was made; None where it may be made of all only."""
@@ -88,7 +89,7 @@ class Link:
 
     def __init__(self, address: str, shard: Shard, token: str | None) -> None:
         self.shard = shard
-        self.trouble = "it has not been reached yet"
+        self.trouble = UNSEEN
         self._address = address
         self._token = token
         self._watching = Wire(address, token, PATIENCE)
@@ -125,7 +126,7 @@ class Link:
             trouble = "" if said == str(self.shard) else f"{self._address} is not the service of shard {self.shard}"
         except ServiceError as error:
             trouble = str(error)
-        if trouble and not self.trouble:
+        if trouble and self.trouble in {"", UNSEEN}:
             logger.warning("shard %s is silent: %s", self.shard, trouble)
         if self.trouble and not trouble:
             logger.info("shard %s answers", self.shard)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from aepipe.errors import StoreError
+from aepipe.errors import StoreError, TargetError
 
 DRIVERS: Mapping[str, str] = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """The package that reads and writes the objects of each scheme."""
@@ -22,6 +22,8 @@ PATIENCE = 30.0
 """Seconds that a server may take for its next answer."""
 _OBJECTS = re.compile(rf"(?P<scheme>{'|'.join(DRIVERS)}):/{{1,2}}(?P<rest>[^/].*)", re.IGNORECASE | re.DOTALL)
 """One slash is enough: a path folds two."""
+_OTHER = re.compile(rf"(?:{'|'.join(DRIVERS)}):(?=/*$)|[a-z][a-z\d+.-]+:/{{1,3}}", re.IGNORECASE)
+"""What looks like an address, and is none of a store: another scheme, or no bucket."""
 _SECRET = re.compile("SECRET|TOKEN|PASSWORD|KEY|SAS|CREDENTIAL|CONNECTION_STRING")
 _QUERY = re.compile(r"(https?://)(?:[^/\s@]*@)?([^\s?'\"]*)\?[^\s'\"]*")
 _USER = re.compile(r"(\w+://)[^/\s@]+@")
@@ -37,10 +39,13 @@ def of_objects(where: str | os.PathLike[str]) -> str | None:
     """Return the address of a store on object storage; None for a folder.
 
     Raises:
-        StoreError: the address has a password, options or a chain in it, or names no bucket.
+        StoreError: the address has a password, options or a chain in it, names no bucket, or has another scheme.
     """
     found = _OBJECTS.fullmatch(os.fspath(where))
     if found is None:
+        if other := _OTHER.match(os.fspath(where)):
+            known = ", ".join(f"{name}://BUCKET/FOLDER" for name in DRIVERS)
+            raise TargetError(f"{other[0]}...: no address of a store; write a folder, or {known}")
         return None
     scheme, rest = found["scheme"].lower(), found["rest"].rstrip("/")
     bucket, *folders = rest.split("/")

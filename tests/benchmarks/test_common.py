@@ -22,7 +22,8 @@ PROGRAMS = sorted(
     for file in (ROOT / "benchmarks").rglob("*.py")
     if "add_argument(" in file.read_text(encoding="utf-8") and file.name != "common.py"
 )
-MEASURING = [name for name in PROGRAMS if name.split(".")[-1] not in {"growth", "cifar10", "glyphs", "charts", "pages", "object_store", "arm"}]
+OTHERS = {"growth", "cifar10", "glyphs", "charts", "pages", "object_store", "arm"}
+MEASURING = [name for name in PROGRAMS if name.split(".")[-1] not in OTHERS]
 
 
 def written(file: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:

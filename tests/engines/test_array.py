@@ -135,6 +135,25 @@ def test_a_plan_calls_only_stages(engine: Array, function: str) -> None:
         list(engine.work("double", plan, (1, 1)))
 
 
+def test_what_a_killed_run_left_is_removed(engine: Array, run: Run) -> None:
+    plan = run.plan()
+    left = engine.folder / "double" / "0123456789abcdef"
+    left.mkdir()
+    (left / "0.json").write_text("{}")
+    assert list(engine.map(run.work, [], Needs())) == []
+    assert engine.stages() == []
+    assert not list((engine.folder / "double").iterdir())
+    run.end()
+    assert "another run has taken this folder" in str(run.error)
+    assert list(engine.work("double", plan, (1, 1))) == []
+
+
+def test_a_relative_folder_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("array", "array://", "array://nfs/work"):
+        with pytest.raises(EngineError, match="write array:///FOLDER"):
+            engines.resolve(text)
+
+
 def test_a_damaged_result_is_an_error(engine: Array, run: Run) -> None:
     plan = run.plan()
     (engine.folder / "double" / plan.id / "3.json").write_text("{")

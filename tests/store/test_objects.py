@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from aepipe.errors import BusyError, CorruptError, ExtraError, NotFoundError, StoreError
+from aepipe.errors import BusyError, CorruptError, ExtraError, NotFoundError, StoreError, TargetError
 from aepipe.pipeline.ingest import ingest
 from aepipe.store import addresses, layout, names, registry
 from aepipe.store.artifacts import Ref, Store, ref_of
@@ -315,6 +315,9 @@ def test_addresses_of_stores() -> None:
     assert addresses.of_objects("GS://bucket/") == "gs://bucket"
     assert addresses.of_objects("/home/me/s3:/x") is None
     assert addresses.of_objects("s3") is None
+    for text in ("s3://", "s3:", "s3:///bucket/store", "S3A://b/c", "http://h/x", "ftp://x/y", "file:///x", "sftp:/x"):
+        with pytest.raises(TargetError, match="no address of a store; write a folder, or s3://BUCKET/FOLDER"):
+            addresses.of_objects(text)
     for wrong in ("s3://key:secret@bucket/x", "s3://bucket/x?versionId=1", "s3://b/../x", "s3://b//x", "s3://a/x::y"):
         with pytest.raises(StoreError) as caught:
             Store(wrong)
