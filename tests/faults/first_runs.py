@@ -28,6 +28,7 @@ from aepipe.release import lifecycle
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Draft, Store
+from aepipe.store.backends.folder import Folder
 from tests.faults import trials
 from tests.faults.pairs import slow
 from tests.support.plain_flows import plain_flows, write_collection
@@ -109,7 +110,7 @@ def main(folder: Path, times: int) -> None:
         for name in {name for names in BOTH for name in names}:
             write_collection(folder, name)
         trials.import_early(lambda: trials.do(["run", "one.toml", "--home", "first"]), folder / "exports")
-        for owner, name in ((Store, "create"), (registry, "write_durably"), (Draft, "finish")):
+        for owner, name in ((Store, "create"), (Folder, "write"), (Draft, "finish")):
             slow(owner, name, patched)
         for turn in range(times):
             print(json.dumps(attempt(folder, BOTH[turn % len(BOTH)], in_child)), flush=True)  # noqa: T201  the output

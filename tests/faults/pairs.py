@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from aepipe.errors import BUSY
-from aepipe.store import registry
 from aepipe.store.artifacts import Draft
+from aepipe.store.backends.folder import Folder
 from tests.faults import trials
 from tests.faults.trials import ONCE, VERBS, Trials
 from tests.support.plain_flows import plain_flows
@@ -111,7 +111,7 @@ def main(folder: Path, every: int) -> None:
         patched.setattr("tempfile.tempdir", str(folder))
         patched.setattr("aepipe.cli.doctor.packages", lambda: iter(()))
         pairs.prepare()
-        slow(registry, "write_durably", patched)
+        slow(Folder, "write", patched)
         slow(Draft, "finish", patched)
         for first, second, wait in [*writing, *reading][every // 2 :: every]:
             print(json.dumps(pairs.attempt(first, second, wait)), flush=True)  # noqa: T201  the output

@@ -29,7 +29,6 @@ import torch
 
 from aepipe import log, recipe
 from aepipe.learn.onnx_export import exported
-from aepipe.learn.trainer import FileCheckpoint
 from aepipe.pipeline.encode import encode
 from aepipe.pipeline.finetune import finetune
 from aepipe.pipeline.ingest import ingest
@@ -40,6 +39,7 @@ from aepipe.pipeline.score import score
 from aepipe.pipeline.views import views
 from aepipe.store import artifacts, registry
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.backends.folder import Folder
 from tests.support.exporter import read_operators_once
 
 ROOT = Path(__file__).parents[2]
@@ -92,8 +92,8 @@ def run(file: Path, shelf: Store) -> Ref:
         cut = views(shelf, job, rows)
         layers: list[Ref] = []
         for _ in job.specs:
-            layers.append(pretrain(shelf, job, cut, layers))
-        model = finetune(shelf, job, cut, layers)
+            layers.append(pretrain(shelf, job, cut, layers, save_every=0.0))  # a checkpoint after every step
+        model = finetune(shelf, job, cut, layers, save_every=0.0)
         codes = [encode(shelf, model, rows)]
         scores = score(shelf, job, rows, model, codes)
         release = publish(shelf, job.recipe, job.source.location, rows=rows, model=model, codes=codes, scores=scores)
@@ -119,7 +119,7 @@ def arm(moment: str) -> None:
         stage, _, done = rest.rpartition(":")
         _before(log.logger, "info", lambda *a, **k: _at(k["extra"], stage, int(done)))
     elif kind == "service":
-        _before(registry, "write_durably", lambda *a, **k: True)
+        _before(Folder, "swap", lambda *a, **k: True)
     else:
         count = iter(range(10_000))
         number = int(rest)
@@ -147,7 +147,6 @@ def _before(owner: Any, name: str, fatal: Callable[..., bool]) -> None:
 def main(words: list[str]) -> None:
     """Be the program."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    vars(FileCheckpoint)["__init__"].__kwdefaults__["seconds"] = 0.0  # a checkpoint after every step
     if len(words) > 2:
         arm(words[2])
     print(run(Path(words[0]), Store(Path(words[1]))).digest)

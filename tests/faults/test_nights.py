@@ -145,8 +145,8 @@ def test_a_source_that_goes_away_while_it_is_read(tiny: Path, store: Store, monk
     before, photos = answers(store).ref, tiny.parent / "photos"
     real, seen = loader.read_all, []
 
-    def unmounting(*given: Any) -> Iterator[Any]:
-        for outcome in real(*given):
+    def unmounting(*given: Any, **options: Any) -> Iterator[Any]:
+        for outcome in real(*given, **options):
             seen.append(outcome)
             if len(seen) == 40:
                 photos.rename(tiny.parent / "gone")
