@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,10 @@ def own_network() -> list[str]:
 def test_a_cluster(tmp_path: Path) -> None:
     """One test, since a cluster takes ten seconds to start."""
     command = [*own_network(), sys.executable, str(SCRIPT), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(tmp_path)}
-    found = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    # Its sockets have paths of up to 107 letters, and a folder of pytest has half of them.
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": short}
+        found = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert found.returncode == 0, found.stderr[-4000:]
     seen = json.loads(found.stdout.splitlines()[-1])
     assert seen.pop("nodes") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -254,7 +255,11 @@ def test_items_are_counted_as_far_as_needed(
     assert Rows(store.verified(ref)).keys() == NAMES
 
 
-def test_progress_is_reported_by_part(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_reported_by_part(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aepipe"), "propagate", True)  # a verb that was called here takes that away
+    monkeypatch.setattr(logging.getLogger("aepipe.progress"), "propagate", True)
     with caplog.at_level("INFO", logger="aepipe.progress"):
         ingest(store, fake(FIRST, 16))
     steps = [found for one in caplog.records if (found := Progress.of(one)) is not None]
