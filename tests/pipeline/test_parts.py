@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aepipe import log
 from aepipe.engines import Done, Needs, Part, Work
 from aepipe.engines.local import Local
 from aepipe.errors import SourceError
@@ -258,8 +258,9 @@ def test_items_are_counted_as_far_as_needed(
 def test_progress_is_reported_by_part(
     store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("aepipe"), "propagate", True)  # a verb that was called here takes that away
-    monkeypatch.setattr(logging.getLogger("aepipe.progress"), "propagate", True)
+    monkeypatch.setattr(log.logger, "disabled", False)  # as a configuration of logging leaves it
+    monkeypatch.setattr(log.logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(log.logger, "propagate", False)
     with caplog.at_level("INFO", logger="aepipe.progress"):
         ingest(store, fake(FIRST, 16))
     steps = [found for one in caplog.records if (found := Progress.of(one)) is not None]
