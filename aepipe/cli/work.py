@@ -107,7 +107,7 @@ def _work(place: Array, stage: str | None, share: tuple[int, int], limit: float)
         Exception: what the work raised.
     """
     ended, since, known = place.over(), time.monotonic(), set[str]()
-    while not (stage and known):
+    while True:
         for name in [stage] if stage else place.stages():
             plan = place.plan(name)
             if plan is not None and plan.id not in known:

@@ -19,10 +19,11 @@ import pkgutil
 import platform
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from threading import Event, local
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 from aepipe.errors import AepipeError, EngineError, RecipeError
@@ -213,6 +214,18 @@ def names() -> list[str]:
 
 
 @contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Let a variable of the environment have a value in the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ |= {} if before is None else {name: before}
+
+
+@contextmanager
 def using(text: str | None, *, over: bool = False) -> Iterator[None]:
     """Let an engine be taken in the block, where none is named.
 
@@ -220,18 +233,8 @@ def using(text: str | None, *, over: bool = False) -> Iterator[None]:
         text: a kind or an address; None or an empty text changes nothing.
         over: also where the environment names one.
     """
-    before = os.environ.get(VARIABLE)
-    if not text or (before and not over):
+    with environment(VARIABLE, text) if text and (over or not os.environ.get(VARIABLE)) else nullcontext():
         yield
-        return
-    os.environ[VARIABLE] = text
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
 
 
 @contextmanager
@@ -240,9 +243,8 @@ def told_its_end() -> Iterator[None]:
     try:
         yield
     finally:
-        text = os.environ.get(VARIABLE) or LOCAL
-        kind = text.partition("://")[0]
-        end = getattr(import_module(f"{__name__}.{kind}"), "end", None) if kind in names() else None
+        text = _named()
+        end = getattr(_module(text), "end", None)
         if end is not None:
             end(text)
 
@@ -256,8 +258,19 @@ def resolve(text: str | None = None) -> Engine:
     Raises:
         RecipeError: there is no such kind.
     """
-    text = text or os.environ.get(VARIABLE) or LOCAL
-    kind = text.partition("://")[0]
-    if kind not in names():
+    text = text or _named()
+    module = _module(text)
+    if module is None:
         raise RecipeError(f"engine {text!r}: unknown; allowed: {', '.join(names())}")
-    return cast(Engine, import_module(f"{__name__}.{kind}").open_engine(text if kind != text else ""))
+    return cast(Engine, module.open_engine(text if "://" in text else ""))
+
+
+def _named() -> str:
+    """Return the engine that the environment names, else this machine."""
+    return os.environ.get(VARIABLE) or LOCAL
+
+
+def _module(text: str) -> ModuleType | None:
+    """Return the file of a kind, or of an address that begins with one; None where there is no such kind."""
+    kind = text.partition("://")[0]
+    return import_module(f"{__name__}.{kind}") if kind in names() else None

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from threading import Event
 
-from aepipe.engines import Done, Needs, Part, Stopped, Work, stop_by
+from aepipe.engines import Done, Engine, Needs, Part, Stopped, Work, stop_by
 
 
 def open_engine(address: str) -> Local:
@@ -47,6 +47,11 @@ class Local:
             finally:
                 # Parts under way end at their next look, so that nothing is left half done behind an error.
                 stop.set()
+
+
+def threads_for(engine: Engine, parts: int) -> int:
+    """Return the threads for one part: several on this machine, where there are few parts."""
+    return max(1, engine.cpus // max(1, parts)) if isinstance(engine, Local) else 1
 
 
 def _done(work: Work, part: Part, stop: Event) -> Done:

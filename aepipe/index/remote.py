@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, check_same, n_bytes
 from aepipe.errors import CodeError, QueryError
 from aepipe.index.hits import Hits, RaggedHits
-from aepipe.index.shards import Part, Shards, split
+from aepipe.index.shards import Part, Shard, Shards, split
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -195,10 +195,9 @@ class RemoteShards:
 
     def _ask(self, where: Ids | None, **asked: Any) -> Sequence[Found]:  # noqa: ANN401  fields of Ask
         ask = Ask(self._release, "", self.n_bits, **asked)
-        own = enumerate(split(where, self._count), 1)
-        return self._gather(
-            [replace(ask, shard=f"{number}/{self._count}", where=some) for number, some in own], self._name
-        )
+        own = enumerate(split(where, self._count))
+        asks = [replace(ask, shard=str(Shard(number, self._count)), where=some) for number, some in own]
+        return self._gather(asks, self._name)
 
 
 Index: TypeAlias = Part | Shards | RemoteShards

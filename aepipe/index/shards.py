@@ -83,7 +83,7 @@ def build(
 ) -> Shards:
     """Build an index in shards, in memory; see :func:`aepipe.index.hamming.build`."""
     ids = checked_ids(ids)
-    places = [np.flatnonzero(ids % count == number) for number in range(count)]
+    places = _places(ids, count)
     return Shards([hamming.build(codes[own], ids[own], kind=kind, options=options) for own in places])
 
 
@@ -153,8 +153,7 @@ class Shards:
         """Return an index with further rows, each in its shard; see :meth:`HammingIndex.add`."""
         check_same(self, codes)
         ids = checked_ids(ids)
-        places = [np.flatnonzero(ids % len(self.parts) == number) for number in range(len(self.parts))]
-        pairs = zip(self.parts, places, strict=True)
+        pairs = zip(self.parts, _places(ids, len(self.parts)), strict=True)
         return Shards([part.add(codes[own], ids[own]) if len(own) else part for part, own in pairs])
 
     def remove(self, ids: Ids) -> Shards:
@@ -194,6 +193,11 @@ class Shards:
         if expected < WORTH_THREADS:
             return [ask(part, some) for part, some in zip(self.parts, own, strict=True)]
         return list(_searchers(os.getpid()).map(ask, self.parts, own))
+
+
+def _places(ids: Ids, count: int) -> list[NDArray[np.intp]]:
+    """Return where those of some ids stand that lie in each of S shards."""
+    return [np.flatnonzero(ids % count == number) for number in range(count)]
 
 
 def _cost(part: Part, k: int) -> float:

@@ -26,7 +26,7 @@ from aepipe.codes import encoder as encoders
 from aepipe.codes.bitcodes import n_bytes
 from aepipe.codes.encoder import Encoder
 from aepipe.engines import Done, Engine, Needs, Part, Work, check_stopped
-from aepipe.engines.local import Local
+from aepipe.engines.local import threads_for
 from aepipe.errors import SourceError, shortened
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes
@@ -99,7 +99,7 @@ def encode_all(
     pairs = zip(store.parts(rows), table.parts, strict=True)
     refs = [ref_of("segment", _of_part(model, part, one.runs(), embedding)) for part, one in pairs]
     missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
-    threads = max(1, engine.cpus // max(1, len(missing))) if isinstance(engine, Local) else 1
+    threads = threads_for(engine, len(missing))
     given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
     work = Work("encode", encode_part, given)
     done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)

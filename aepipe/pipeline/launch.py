@@ -22,12 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aepipe import errors
+from aepipe.engines import environment
 from aepipe.errors import AepipeError, RecipeError, StoreError, TrainingError
 from aepipe.learn.shards import few
 from aepipe.learn.trainer import EVERY
@@ -189,15 +190,8 @@ class Launch:
 @contextmanager
 def asked(text: str | None) -> Iterator[None]:
     """Let the trainings of the block be shared out as a text says; see :class:`Launch`."""
-    before = os.environ.get(VARIABLE)
-    if text:
-        os.environ[VARIABLE] = text
-    try:
+    with environment(VARIABLE, text) if text else nullcontext():
         yield
-    finally:
-        if text:
-            os.environ.pop(VARIABLE)
-            os.environ |= {} if before is None else {VARIABLE: before}
 
 
 def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -> None:

@@ -90,7 +90,7 @@ def dask() -> Iterator[tuple[engines.Engine, list[int]]]:
 @contextmanager
 def ray() -> Iterator[tuple[engines.Engine, list[int]]]:
     """A head and a second node, of one core each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # in a network of its own
     node = ("--num-cpus=1", "--object-store-memory=80000000", "--disable-usage-stats")
     host, port = RAY.split(":")
     head = ("--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false")

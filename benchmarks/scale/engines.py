@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,11 +18,11 @@ from time import process_time
 from typing import Any
 
 from aepipe.engines import Part
-from benchmarks.common import ROOT, add_output, describe, write
+from benchmarks.common import add_output, describe, write
 from benchmarks.scale import parts
+from tests.support.own_network import run_alone
 
 PACKAGES = ("ray", "distributed")
-ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 KINDS = ("local", "dask", "ray")
 EMPTY = 2000
 """Parts without work."""
@@ -96,12 +95,13 @@ def blocks_of(seconds: float) -> int:
 def arm(kind: str, count: int, blocks: int, *more: str) -> dict[str, Any]:
     """Run one arm and return its figures."""
     with TemporaryDirectory(prefix="aepipe-arm-") as folder:
-        inside = [sys.executable, "-m", "benchmarks.scale.arm", kind, str(count), str(blocks), folder, *more]
-        command = [*ALONE, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *inside]
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+        words = ("-m", "benchmarks.scale.arm", kind, str(count), str(blocks), folder, *more)
+        found = run_alone(sys.executable, *words)
         if found.returncode:
             raise SystemExit(f"{kind}: {found.stderr[-2000:]}")
-        read: dict[str, Any] = json.loads(found.stdout.splitlines()[-1])
+        # Ray writes to the same output when it ends.
+        told = next(line for line in found.stdout.splitlines() if line.startswith('{"start"'))
+        read: dict[str, Any] = json.loads(told)
         made = len(list(Path(folder).glob("made-*")))
         assert not blocks or made == count, f"{kind}: {made} of {count} parts were made"
         return read

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +15,20 @@ import pytest
 from aepipe.store.artifacts import Store
 from tests.docs.blocks import blocks
 from tests.serve.conftest import running
+from tests.support.own_network import ROOT, run_with_ray
 from tests.support.releases import make_release
 
 pytest.importorskip("ray.serve", reason="needs ray[serve]")
 pytestmark = pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes a minute: make soak")
 
-ROOT = Path(__file__).parents[2]
-NETWORK = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-INSIDE = ["sh", "-c", 'ip link set lo up && exec "$0" "$@"']
-
 
 def test_the_deployment_of_the_guide(tmp_path: Path) -> None:
-    try:
-        tried = subprocess.run([*NETWORK, *INSIDE, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs unshare of util-linux")
-    if tried.returncode:
-        pytest.skip(f"needs a network of its own, which is refused: {tried.stderr.strip()}")
     store = Store(tmp_path / "store")
     make_release(store, n=40, embedding="int8", shards=2)
     (program,) = [one.text for one in blocks("docs/guide/scale.md") if one.title == "ray_shards.py"]
     (tmp_path / "ray_shards.py").write_text(program)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "RAY_TMPDIR": str(tmp_path), "SHARDS": "2"}
-    found = subprocess.run(
-        [*NETWORK, *INSIDE, sys.executable, str(Path(__file__).with_name("ray_cluster.py"))],
-        capture_output=True, text=True, timeout=240, check=False,
-        env={**environment, "AEPIPE_HOME": str(store.root)},
-    )  # fmt: skip
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "SHARDS": "2", "AEPIPE_HOME": str(store.root)}
+    found = run_with_ray(Path(__file__).with_name("ray_cluster.py"), environment=environment)
     assert found.returncode == 0, found.stderr[-4000:]
     seen = json.loads(found.stdout.splitlines()[-1])
     with running(store) as client:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from aepipe import engines, log
 from aepipe.engines import Engine, Needs, Part, Work
-from aepipe.engines.local import Local
+from aepipe.engines.local import Local, threads_for
 from aepipe.pipeline.parts.joining import join
 from aepipe.pipeline.parts.listing import Listed, list_parts, read_ref
 from aepipe.pipeline.parts.opened import shared
@@ -84,11 +84,6 @@ def engine_of(source: Source) -> Engine:
     """Return the engine that the environment names; on this machine with the source's threads."""
     found = engines.resolve()
     return Local(source.workers) if isinstance(found, Local) else found
-
-
-def threads_for(engine: Engine, parts: int) -> int:
-    """Return the threads for one part: several on this machine, where there are few parts."""
-    return max(1, engine.cpus // max(1, parts)) if isinstance(engine, Local) else 1
 
 
 def _tables_before(store: Store, previous: Ref | None) -> list[tuple[Ref, ...]]:

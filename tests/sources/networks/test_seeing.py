@@ -18,7 +18,7 @@ from aepipe.pipeline import resolve
 from aepipe.sources import decoder
 from aepipe.sources.backbone import GRAPH
 from aepipe.sources.images.source import Features, Images, Options
-from tests.support.networks import seen, vision, write
+from tests.support.networks import attached, seen, vision, write
 
 SIDE = 8
 NORMAL = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
@@ -217,16 +217,6 @@ def images(folder: Path, backbone: Path | str, **features: object) -> Images:
         Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / "pictures" / f"{number}.png")
     chosen = recipes.options(Features, {"backbone": str(backbone), **features}, "features")
     return Images(Options(path="pictures"), chosen, base=folder, name="p")
-
-
-def attached(source: Images, folder: Path) -> Images:
-    """Attach the network of a source from a folder as a store has it."""
-    assert source.backbone is not None
-    folder.mkdir()
-    for name, data in source.backbone.contents().items():
-        (folder / name).write_bytes(data)
-    source.attach(folder, "backbone/x")
-    return source
 
 
 @pytest.mark.parametrize("name", FAMILIES)
