@@ -371,6 +371,63 @@ TABLES: Mapping[str, Table] = {
             "peak MB": "{peak_mb:.0f}",
         },
     ),
+    # scale.md
+    "engines-empty": Table(
+        ("engines",),
+        "ms",
+        {"engine": "`{engine}`", "ready after, s": "{start:.1f}", "a part without work, ms": "{ms:.2f}"},
+    ),
+    "engines-processor": Table(
+        ("engines",),
+        "marginal",
+        {
+            "engine": "`{engine}`",
+            "processor, s": "{cpu:.1f}",
+            "of one thread's": "{x:.2f}",
+            "of it, for twice the parts": "{marginal:.2f}",
+            "on the clock, s": "{seconds:.1f}",
+        },
+    ),
+    "engines-kill": Table(
+        ("engines",),
+        "hurt",
+        {
+            "engine": "`{engine}`",
+            "undisturbed, s": "{seconds:.1f}",
+            "killed at, s": "{killed_at:.1f}",
+            "with the kill, s": "{hurt:.1f}",
+            "parts": "{parts}",
+            "begun": "{begun}",
+        },
+    ),
+    "simulation-kill": Table(
+        ("simulation",),
+        "off",
+        {"engine": "{engine}", "measured, s": "{measured:.1f}", "simulated, s": "{model:.1f}", "off by": "{off:+.0%}"},
+    ),
+    "simulation": Table(
+        ("simulation",),
+        "lost",
+        {
+            "engine": "{engine}",
+            "machines": "{workers:,}",
+            **{f"parts of {seconds} s": f"{{parts of {seconds} s[lost]:.1%}}" for seconds in (10, 60, 600)},
+        },
+        spread="length",
+        by=("engine", "workers"),
+    ),
+    "cost": Table(
+        ("cost",),
+        "unit",
+        {
+            "": "{what}",
+            "unit": "{unit}",
+            "1e9, pixels": "{1e+09 pixels:,.1f}",
+            "1e9, a network": "{1e+09 backbone:,.1f}",
+            "1e10, pixels": "{1e+10 pixels:,.1f}",
+            "1e10, a network": "{1e+10 backbone:,.1f}",
+        },
+    ),
     "serving": Table(
         ("serving",),
         "goal",
