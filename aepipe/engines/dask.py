@@ -12,6 +12,7 @@ Source: Rocklin, Dask: Parallel Computation with Blocked Algorithms and Task Sch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from aepipe.errors import EngineError, ExtraError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+COMES_BACK_IN = 0.1
+"""Seconds between two looks for a worker that is started again."""
 START = "start it: dask scheduler --port 8786, and on each machine dask worker HOST:8786 --nthreads 1"
 
 
@@ -102,13 +105,20 @@ class Dask:
 def _check_room(client: Client, needs: Needs) -> None:
     """Check that some worker has what a part takes; else it would be waited for without an end.
 
+    A worker that has died a moment ago is started again by its nanny, so it has a moment to come back.
+
     Raises:
-        EngineError: none has.
+        EngineError: none has, :data:`~aepipe.engines.ANSWERS_IN` seconds long.
     """
-    workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-    if not any(one["resources"].get("GPU", 0) >= needs.gpus for one in workers.values()):
-        asked = f" with GPU={needs.gpus:g} under --resources" if needs.gpus else ""
-        raise EngineError(f"engine dask: of {len(workers)} workers there is none{asked}; {START}")
+    ends = time.monotonic() + ANSWERS_IN
+    while True:
+        workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        if any(one["resources"].get("GPU", 0) >= needs.gpus for one in workers.values()):
+            return
+        if time.monotonic() > ends:
+            asked = f" with GPU={needs.gpus:g} under --resources" if needs.gpus else ""
+            raise EngineError(f"engine dask: of {len(workers)} workers there is none{asked}; {START}")
+        time.sleep(COMES_BACK_IN)
 
 
 def _result(future: Future[Done], part: Part) -> Done:

@@ -12,6 +12,6 @@ def cluster() -> Iterator[str]:
     """A Dask cluster of two processes; its address."""
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
     ) as cluster:
         yield f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +64,17 @@ def test_a_part_that_kills_its_workers_is_an_error(engine: Engine, tmp_path: Pat
         list(engine.map(work, PARTS[:4], Needs()))
 
 
+def test_workers_that_are_being_started_again_are_waited_for(engine: Engine, cluster: str) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(f"tcp://{cluster.partition('://')[2]}", set_as_default=False) as client:
+        before = client.run(os.getpid)
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        while before.keys() & client.scheduler_info(n_workers=-1)["workers"].keys():
+            time.sleep(0.01)
+    assert len(list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))) == 20
+
+
 def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
     found = engine.map(Work("slow", part_work.slow, {"folder": str(tmp_path)}), PARTS * 10, Needs())
     next(found)
@@ -78,7 +91,8 @@ def test_another_version_of_aepipe_is_refused(engine: Engine, monkeypatch: pytes
         list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))
 
 
-def test_needs_that_no_worker_has_are_not_waited_for(engine: Engine) -> None:
+def test_needs_that_no_worker_has_are_not_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aepipe.engines.dask.ANSWERS_IN", 0.2)
     with pytest.raises(EngineError, match=r"of \d workers there is none with GPU=1"):
         list(engine.map(Work("double", part_work.doubled), PARTS, Needs(gpus=1)))
 
