@@ -32,9 +32,9 @@ SLOWEST = 256_000
 """Bytes that a connection carries in a second, at least."""
 PART = 8 << 20
 """Bytes of a part of an upload, at least; servers take 10,000 parts."""
-_AGAIN, _CHANGED = 409, 412
-"""Statuses of conditional writes: two of them met, and may be sent again; or the condition does not hold. Drivers send
-a request again by themselves where a server is busy."""
+_NONE, _AGAIN, _CHANGED = 404, 409, 412
+"""Statuses: there is no such object or bucket; two conditional writes met, and may be sent again; the condition does not
+hold. Drivers send a request again by themselves where a server is busy."""
 
 T = TypeVar("T")
 
@@ -210,6 +210,8 @@ class Bucket:
                 status = _status(error)
                 if status == _CHANGED:
                     raise ChangedError from None
+                if status == _NONE:
+                    raise FileNotFoundError(self.address) from None
                 if status != _AGAIN or attempt == TRIES - 1:
                     raise StoreError(f"{self.address}: {_why(error)}") from None
             time.sleep(random.uniform(0.5, 1.0) * PAUSE * 2**attempt)
