@@ -279,6 +279,31 @@ def test_a_bucket_that_is_missing_is_named(bucket: str) -> None:
         put(missing)
 
 
+class AzureDriver:
+    """Answers as Azure's driver does: no file for what is no bucket, and a list where a folder is an object."""
+
+    class MissingError(Exception):
+        """As azure.core has it."""
+
+        status_code = 404
+
+    def find(self, path: str, **_: object) -> list[str]:
+        """Return the object itself."""
+        return [path]
+
+    def pipe_file(self, path: str, *_: object, **__: object) -> None:
+        """Refuse."""
+        raise self.MissingError("The specified container does not exist.")
+
+
+def test_what_azures_driver_says_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bucket, "_system", AzureDriver())
+    there = Bucket("az://bucket/store")
+    assert there.listed("names.json") == {}
+    with pytest.raises(StoreError, match=r"^az://bucket/store: there is no such bucket; make it first$"):
+        there.create("a", b"x")
+
+
 def test_a_silent_server_is_an_error_within_the_time(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -33,8 +33,8 @@ SLOWEST = 256_000
 PART = 8 << 20
 """Bytes of a part of an upload, at least; servers take 10,000 parts."""
 _NONE, _AGAIN, _CHANGED = 404, 409, 412
-"""Statuses: there is no such object or bucket; two conditional writes met, and may be sent again; the condition does not
-hold. Drivers send a request again by themselves where a server is busy."""
+"""Statuses: there is no such object or bucket; two conditional writes met, and may be sent again; the condition does
+not hold. Drivers send a request again by themselves where a server is busy."""
 
 T = TypeVar("T")
 
@@ -97,9 +97,11 @@ class Bucket:
             found = self._call(lambda: self._system.find(root, detail=True), patience=10 * addresses.PATIENCE)
         except FileNotFoundError:
             return {}
+        # Azure's driver gives a list where the folder is an object; nothing is below that one.
+        infos = found.items() if isinstance(found, dict) else ()
         return {
             path[len(root) + 1 :]: _object(info)
-            for path, info in found.items()
+            for path, info in infos
             if info["type"] == "file" and path.startswith(f"{root}/")
         }
 
