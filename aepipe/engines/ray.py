@@ -220,21 +220,17 @@ def _trainer(given: Mapping[str, Any], folder: str, count: int, cpus: int, gpus:
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    threads = {"OMP_NUM_THREADS": str(cpus), "OMP_WAIT_POLICY": "PASSIVE"}
-    return DataParallelTrainer(
-        _seated,
-        train_loop_config=dict(given),
-        scaling_config=ScalingConfig(
-            num_workers=(1, count),
-            use_gpu=gpus > 0,
-            resources_per_worker={"CPU": cpus} | ({"GPU": gpus} if gpus else {}),
-        ),
-        run_config=RunConfig(
-            storage_path=folder,
-            failure_config=FailureConfig(max_failures=BEGUN_AGAIN),
-            worker_runtime_env={"env_vars": threads},
-        ),
+    size: Any = ScalingConfig(
+        num_workers=(1, count),
+        use_gpu=gpus > 0,
+        resources_per_worker={"CPU": cpus} | ({"GPU": gpus} if gpus else {}),
     )
+    run: Any = RunConfig(
+        storage_path=folder,
+        failure_config=FailureConfig(max_failures=BEGUN_AGAIN),
+        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(cpus), "OMP_WAIT_POLICY": "PASSIVE"}},
+    )
+    return DataParallelTrainer(_seated, train_loop_config=dict(given), scaling_config=size, run_config=run)
 
 
 def _seated(given: Mapping[str, Any]) -> None:
