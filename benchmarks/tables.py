@@ -410,7 +410,7 @@ TABLES: Mapping[str, Table] = {
             "all parts whole": "{whole}",
             "lost part begun again after, median, s": "{median:.1f}",
             "at most, s": "{longest:.1f}",
-            "begun once more, at most": "{begun_again}",
+            "made twice, at most": "{twice}",
         },
     ),
     "simulation-kill": Table(

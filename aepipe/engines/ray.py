@@ -8,7 +8,8 @@ again elsewhere.
 
 Ray has no password by default, and listens on all addresses: it belongs into a private network, with
 ``RAY_AUTH_MODE=token``. A machine that is cut off is noticed within half a minute where every machine has the two
-variables of :data:`KEEPALIVE`; Ray's own defaults take seven minutes.
+variables of :data:`KEEPALIVE`; Ray's own defaults take seven minutes. They are not set here: machines that do not have
+them, too, take those that ask so often for a fault, and hang up.
 
 Ray Train places the processes of :meth:`Ray.together`, looks after them, begins again with as many as there is room for
 where one is lost, and takes in machines that come later. Where its processes meet, and what they say to each other, is
@@ -156,7 +157,7 @@ class Ray:
 
         if ray.is_initialized():
             return
-        for name, value in (KEEPALIVE | QUIET).items():
+        for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         with _signals_kept():
             try:

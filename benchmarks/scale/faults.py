@@ -68,7 +68,7 @@ def summed(engine: str, fault: str, seen: list[dict[str, Any]]) -> dict[str, Any
     return {
         "engine": engine, "fault": fault, "runs": len(seen), "whole": sum(one["whole"] for one in seen),
         "median": again[len(again) // 2], "longest": again[-1],
-        "begun_again": max(one["begun"] for one in seen) - PARTS,
+        "twice": max(one["worked"] for one in seen) - PARTS,
     }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def once(engine: str, fault: str, at: int) -> dict[str, Any]:
         run = start(nodes, folder, engine, environment)
         wait_for(lambda: len(list(folder.glob("made-*"))) >= at)
         began, before = time.time(), {one.name for one in folder.glob("made-*")}
-        begun = {one.name for one in folder.glob("begun-*")}
+        begun = {one.name for one in folder.glob("work-*")}
         if fault == "a machine dies":
             nodes.kill(1)
         elif fault == "the cable is pulled":
@@ -97,12 +97,12 @@ def once(engine: str, fault: str, at: int) -> dict[str, Any]:
             run = start(nodes, folder, engine, environment)
         if run.wait(LONGEST):
             raise SystemExit((folder / "run.log").read_text(encoding="utf-8")[-2000:])
-        lost = [folder / name for name in begun if name.replace("begun", "made") not in before]
+        lost = [folder / name for name in begun if name.replace("work", "made") not in before]
         # A part that the other machine was working on has been begun once more.
         again = [one.stat().st_mtime - began for one in lost if one.stat().st_size > 1]
         made = {one.read_text(encoding="utf-8") for one in folder.glob("made-*")}
         whole = len(list(folder.glob("made-*"))) == PARTS and len(made) == 1
-        return {"at": len(before), "again": round(max(again, default=0.0), 1), "whole": whole, "begun": count(folder)}
+        return {"at": len(before), "again": round(max(again, default=0.0), 1), "whole": whole, "worked": count(folder)}
 
 
 def start(nodes: Nodes, folder: Path, engine: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -112,8 +112,8 @@ def start(nodes: Nodes, folder: Path, engine: str, environment: Mapping[str, str
 
 
 def count(folder: Path) -> int:
-    """Return how often a part was begun."""
-    return sum(one.stat().st_size for one in folder.glob("begun-*"))
+    """Return how often a part was worked on."""
+    return sum(one.stat().st_size for one in folder.glob("work-*"))
 
 
 def work(engine: str, folder: Path) -> None:

@@ -23,7 +23,8 @@ def burnt(part: Part, blocks: int, folder: str, seconds: float = 0.0) -> Done:
     Args:
         part: its number names the files.
         blocks: MB.
-        folder: of the files ``begun-N``, with a letter for each time, and ``made-N``.
+        folder: of the files ``begun-N`` and ``work-N``, with a letter for each time that the part was begun, and that
+            it was not there yet; and of ``made-N``.
         seconds: to wait before the end.
     """
     place = Path(folder)
@@ -31,6 +32,8 @@ def burnt(part: Part, blocks: int, folder: str, seconds: float = 0.0) -> Done:
         file.write("x")
     made = place / f"made-{part.number}"
     if not made.exists():
+        with (place / f"work-{part.number}").open("a") as file:
+            file.write("x")
         digest = hashlib.sha256()
         for _ in range(blocks):
             digest.update(BLOCK)
