@@ -153,23 +153,37 @@ class Seat:
     meet: str
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A function for several processes at a time, with its arguments.
+
+    Attributes:
+        function: of a module of this package; it is called with its :class:`Seat`, with a function that takes the texts
+            that it tells, and with the arguments.
+        arguments: small, values that JSON has.
+        gpus: devices of each process.
+        silent: seconds after which a process that does not answer is lost.
+    """
+
+    function: Callable[..., None]
+    arguments: Mapping[str, Any]
+    gpus: float = 0.0
+    silent: float = 120.0
+
+
 class Gathers(Protocol):
     """An engine that also runs one function in several processes at a time."""
 
-    def together(
-        self, function: Callable[..., None], arguments: Mapping[str, Any], count: int, *, gpus: float, silent: float
-    ) -> Iterator[str]:
-        """Run a function in several processes that know each other, and yield what they tell.
+    def together(self, work: Together, count: int, heard: Callable[[str], None]) -> None:
+        """Run a function in several processes that know each other, until all have returned.
 
-        Where one is lost, all begin again. Where there is no room for as many, there are fewer.
+        Where one is lost, all begin again. Where there is no room for as many, there are fewer. This is called in the
+        main thread of a process, and SIGINT ends it.
 
         Args:
-            function: of a module of this package; it is called with its :class:`Seat`, with a function that takes the
-                texts it tells, and with the arguments.
-            arguments: small, values that JSON has.
+            work: the function.
             count: processes, at most.
-            gpus: devices of each.
-            silent: seconds after which a process that does not answer is lost.
+            heard: called, in another thread, with each text that one of them tells.
 
         Raises:
             EngineError: there is no room for one, or processes were lost again and again.

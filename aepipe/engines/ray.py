@@ -27,7 +27,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,7 @@ from aepipe.engines import (
     Needs,
     Part,
     Seat,
+    Together,
     Work,
     check_address,
     check_version,
@@ -112,34 +113,28 @@ class Ray:
             for one in running:
                 ray.cancel(one, force=True)
 
-    def together(
-        self, function: Callable[..., None], arguments: Mapping[str, Any], count: int, *, gpus: float, silent: float
-    ) -> Iterator[str]:
-        """Run a function in several processes, and yield what they tell.
-
-        See :class:`aepipe.engines.Gathers`.
+    def together(self, work: Together, count: int, heard: Callable[[str], None]) -> None:
+        """Run a function in several processes; see :class:`aepipe.engines.Gathers`.
 
         Raises:
             EngineError: there is no room for one, or processes were lost again and again.
         """
-        self._join()
-        cpus = int(os.environ.get("OMP_NUM_THREADS") or 0) or _share(self._machines(), count)
-        self._check_room(Needs(cpus, gpus))
-        from ray.util.queue import Empty
+        import ray
 
-        # Ray Train reads the first where it is called; the others, where it runs.
+        self._join()
+        from ray.train.v2.api.exceptions import TrainingFailedError
+
+        cpus = int(os.environ.get("OMP_NUM_THREADS") or 0) or _share(self._machines(), count)
+        self._check_room(Needs(cpus, work.gpus))
+        # The first is read here, the others in Ray Train's own processes.
         os.environ |= {"RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(ANSWERS_IN)}
-        os.environ |= {"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(silent)}
-        told = _queue()
-        given = {"function": function, "arguments": dict(arguments), "tell": told.put, "version": installed()}
-        with tempfile.TemporaryDirectory() as folder:
-            running = _Running(_trainer(given, folder, count, cpus, gpus))
-            while running.is_alive() or not told.empty():
-                try:
-                    yield told.get(timeout=LOOK_EVERY)
-                except Empty:
-                    continue
-            running.check()
+        os.environ |= {"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(work.silent)}
+        with tempfile.TemporaryDirectory() as folder, _telling(heard) as tell:
+            try:
+                _trainer(work, tell, folder, count, cpus).fit()
+            except (TrainingFailedError, ray.exceptions.RayError) as error:
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                raise EngineError(f"engine ray: lost again and again ({lines[-1]})") from None
 
     def _machines(self) -> list[Mapping[str, float]]:
         """Return what each machine of the cluster has."""
@@ -180,58 +175,47 @@ class Ray:
             raise EngineError(f"engine ray: a part takes {asked}, and none of {len(machines)} machines has that")
 
 
-class _Running(threading.Thread):
-    """A training of Ray Train, which waits for its end."""
-
-    def __init__(self, trainer: Any) -> None:  # noqa: ANN401  its class is imported with Ray
-        super().__init__(name="ray train", daemon=True)
-        self._trainer = trainer
-        self._error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Wait for the end."""
-        try:
-            self._trainer.fit()
-        except Exception as error:
-            self._error = error
-
-    def check(self) -> None:
-        """Check how it has ended.
-
-        Raises:
-            EngineError: processes were lost again and again.
-        """
-        if self._error is not None:
-            lines = [line.strip() for line in str(self._error).splitlines() if line.strip()]
-            raise EngineError(f"engine ray: lost again and again ({lines[-1]})") from self._error
-
-
-def _queue() -> Any:  # noqa: ANN401
-    """Return a queue on this machine: on another one it might be lost."""
+@contextmanager
+def _telling(heard: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Give a function for any machine, whose texts are heard here."""
     import ray
-    from ray.util.queue import Queue
+    from ray.util.queue import Empty, Queue
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    # On another machine it might be lost.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    told, ended = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), threading.Event()
+
+    def read() -> None:
+        while not (ended.is_set() and told.empty()):
+            with suppress(Empty):
+                heard(told.get(timeout=LOOK_EVERY))
+
+    reader = threading.Thread(target=read, name="told", daemon=True)
+    reader.start()
+    try:
+        yield told.put
+    finally:
+        ended.set()
+        reader.join()
 
 
-def _trainer(given: Mapping[str, Any], folder: str, count: int, cpus: int, gpus: float) -> Any:  # noqa: ANN401
+def _trainer(work: Together, tell: Callable[[str], None], folder: str, count: int, cpus: int) -> Any:  # noqa: ANN401
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     size: Any = ScalingConfig(
         num_workers=(1, count),
-        use_gpu=gpus > 0,
-        resources_per_worker={"CPU": cpus} | ({"GPU": gpus} if gpus else {}),
+        use_gpu=work.gpus > 0,
+        resources_per_worker={"CPU": cpus} | ({"GPU": work.gpus} if work.gpus else {}),
     )
     run: Any = RunConfig(
         storage_path=folder,
         failure_config=FailureConfig(max_failures=BEGUN_AGAIN),
         worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(cpus), "OMP_WAIT_POLICY": "PASSIVE"}},
     )
-    return DataParallelTrainer(_seated, train_loop_config=dict(given), scaling_config=size, run_config=run)
+    given = {"work": work, "tell": tell, "version": installed()}
+    return DataParallelTrainer(_seated, train_loop_config=given, scaling_config=size, run_config=run)
 
 
 def _seated(given: Mapping[str, Any]) -> None:
@@ -250,7 +234,8 @@ def _seated(given: Mapping[str, Any]) -> None:
         port = free.getsockname()[1]
     meet = broadcast_from_rank_zero(f"{here}:{port}")
     seat = Seat(context.get_world_rank(), context.get_world_size(), here, meet)
-    given["function"](seat, given["tell"], **given["arguments"])
+    work: Together = given["work"]
+    work.function(seat, given["tell"], **work.arguments)
 
 
 def _share(machines: Sequence[Mapping[str, float]], count: int) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from aepipe import engines
-from aepipe.engines import Gathers
+from aepipe.engines import Gathers, Together
 from aepipe.errors import AepipeError
 from aepipe.pipeline import worker
 from aepipe.pipeline.launch import Launch
@@ -32,27 +32,31 @@ def share_out(order: Mapping[str, Any], store: str) -> None:
     """
     launch, engine = Launch(**order["launch"]), cast(Gathers, engines.resolve())
     gpus = float(order["recipe"]["compute"]["device"].startswith("cuda"))
-    arguments = {"order": dict(order), "store": store}
+    work = Together(worker.seated, {"order": dict(order), "store": store}, gpus, launch.limit)
     try:
-        for line in engine.together(worker.seated, arguments, launch.processes, gpus=gpus, silent=launch.limit):
-            told = json.loads(line)
-            if told["what"] == "seat":
-                sys.stderr.write(f"{told['text']}\n")
-            _say(line)
+        engine.together(work, launch.processes, _heard)
     except AepipeError as error:
-        _say(worker.line("error", kind=type(error).__name__, text=str(error)))
+        _heard(worker.line("error", kind=type(error).__name__, text=str(error)))
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def _heard(line: str) -> None:
+    """Write a line; where nobody reads any more, end what was started for the reader."""
+    told = json.loads(line)
+    if told["what"] == "seat":
+        sys.stderr.write(f"{told['text']}\n")
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        signal.raise_signal(signal.SIGTERM)
 
 
-def _end(_signal: int, _frame: object) -> None:
-    sys.exit(1)
+def _interrupt(_signal: int, _frame: object) -> None:
+    """Answer SIGTERM as Ctrl-C, by which an engine frees what it has taken."""
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _interrupt)
     file, address = sys.argv[1:]
     share_out(json.loads(Path(file).read_text(encoding="utf-8")), address)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from aepipe import engines, recipe
+from aepipe.engines import Together
 from aepipe.errors import EngineError, FullError, ItemError, RecipeError, StoreError, TrainingError
 from aepipe.pipeline import cluster, launch, worker
 from aepipe.pipeline.ingest import ingest
@@ -117,10 +118,11 @@ class Gathering:
         self.lines, self.error = lines, error
         self.asked: list[Any] = []
 
-    def together(self, function: Callable[..., None], arguments: Any, count: int, **more: float) -> Iterator[str]:
-        """Yield what the first process might tell."""
-        self.asked += [function, arguments, count, more]
-        yield from self.lines
+    def together(self, work: Together, count: int, heard: Callable[[str], None]) -> None:
+        """Say what the processes might tell."""
+        self.asked += [work, count]
+        for line in self.lines:
+            heard(line)
         if self.error is not None:
             raise self.error
 
@@ -137,7 +139,7 @@ def test_what_a_cluster_says_is_written_as_torchrun_would(
     said = capsys.readouterr()
     assert said.out.splitlines()[1] == step
     assert said.err == "process 1 of 2, pid 7, on 10.0.0.1\n"
-    assert engine.asked == [worker.seated, {"order": order, "store": "/mnt/store"}, 2, {"gpus": 1.0, "silent": 9.0}]
+    assert engine.asked == [Together(worker.seated, {"order": order, "store": "/mnt/store"}, 1.0, 9.0), 2]
     with pytest.raises(EngineError, match=r"^lost again and again$"):
         launch._heard(said.out.splitlines()[-1])
 
