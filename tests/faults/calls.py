@@ -36,10 +36,14 @@ class Call:
     way: tuple[str, ...]
 
     @property
+    def ours(self) -> tuple[str, ...]:
+        """The lines of this project that lead to it, the outermost first."""
+        return tuple(line for line in self.way if line.startswith(("aepipe/", "flows/")))
+
+    @property
     def line(self) -> str:
-        """The innermost line of this project that leads to it."""
-        ours = [line for line in self.way if line.startswith(("aepipe/", "flows/"))]
-        return ours[-1] if ours else ""
+        """The innermost of these lines."""
+        return next(reversed(self.ours), "")
 
 
 @contextmanager
@@ -90,21 +94,24 @@ def turns(calls: Mapping[str, Sequence[Call]]) -> dict[str, list[int]]:
 
     Returns:
         0 for the first one of a line of this project about a file, in all verbs, 1 for the first one of that in its
-        verb, 2 for the first one on its way, 3 for the last one on its way, 4 for those in between.
+        verb, 2 for the first one of its lines of this project, 3 for the first one on its way, 4 for the last one on
+        its way, 5 for those in between.
     """
-    met = set[tuple[str, str, str]]()
+    met = set[tuple[str, ...]]()
     return {verb: [*_turns(made, met)] for verb, made in calls.items()}
 
 
-def _turns(calls: Sequence[Call], met: set[tuple[str, str, str]]) -> Iterator[int]:
-    here = set[tuple[str, str, str]]()
+def _turns(calls: Sequence[Call], met: set[tuple[str, ...]]) -> Iterator[int]:
+    here = set[tuple[str, ...]]()
     first: dict[Call, int] = {}
     last = {call: number for number, call in enumerate(calls)}
     for number, call in enumerate(calls):
-        line = (call.kind, call.place, call.line)
-        new = (line not in met, line not in here, first.setdefault(call, number) == number, last[call] == number, True)
+        about = (call.kind, call.place)
+        line, lines = (*about, call.line), (*about, "lines", *call.ours)
+        is_first, is_last = first.setdefault(call, number) == number, last[call] == number
+        new = (line not in met, line not in here, lines not in here, is_first, is_last, True)
         met.add(line)
-        here.add(line)
+        here |= {line, lines}
         yield new.index(True)
 
 
