@@ -248,9 +248,9 @@ def _rgb(colour: str) -> NDArray[np.float64]:
 
 def tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
-    question, row = found.question, found.question.row
-    if row is not None:
-        query = tile(release, row)
+    question = found.question
+    if question.row_id is not None:
+        query = tile(release, *release.describe([question.row_id]))
     else:
         name = Path(question.text).name if question.data else question.text
         query = Tile(name, original(release, question.text, question.data), text=_readable(release, question))

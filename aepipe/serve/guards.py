@@ -180,7 +180,7 @@ class Guard:
             raise TooManyRequestsError(
                 f"more than {self._settings.rate:g} requests a second", headers={"Retry-After": "1"}
             )
-        path = _path(scope)
+        path = path_in(scope)
         if path == "/v1/session" and scope["method"] == "POST" and not self._logins.take(client):
             raise TooManyRequestsError("too many tries: wait a little", headers={"Retry-After": "5"})
         if self._tokens is None:
@@ -211,7 +211,7 @@ class Guard:
             return
         if site in {"cross-site", "same-site"}:
             navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
-            if not navigates or not (_path(scope) == "/" or _path(scope).startswith("/c/")):
+            if not navigates or not (path_in(scope) == "/" or path_in(scope).startswith("/c/")):
                 raise ForbiddenError("asked by a page of another site")
         elif not site and origin and scope["method"] not in SAFE:
             own = origin.partition("://")[2]
@@ -226,7 +226,7 @@ class Guard:
         """
         json = headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         most = JSON_BODY if json else self._settings.max_upload
-        if self._settings.shard and _path(scope).endswith("/shard"):
+        if self._settings.shard and path_in(scope).endswith("/shard"):
             most = SHARD_BODY
         said = headers.get("content-length", "")
         if said.isdecimal() and (len(said) > 15 or int(said) > most):
@@ -292,7 +292,7 @@ def _too_large(most: int, *, read: bool = False) -> AepipeError:
     return TooLargeError(f"larger than the service takes: at most {size}", headers=headers)
 
 
-def _path(scope: Scope) -> str:
+def path_in(scope: Scope) -> str:
     """Return the path below the prefix that a proxy adds."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")

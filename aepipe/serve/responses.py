@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,12 +12,33 @@ from starlette.responses import Response
 from aepipe.errors import AepipeError
 from aepipe.serve.problems import MEDIA_TYPE, RequestError, problem_of
 
+JSON = (b"content-type", b"application/json")
+
 _encoder = msgspec.json.Encoder(enc_hook=float)  # a number of NumPy's is a float
 
 
 def as_json(what: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
     """Return one of our types as JSON."""
     return Response(_encoder.encode(what), status, headers, "application/json")
+
+
+@lru_cache(256)
+def raw_headers(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
+    """Return some headers as ASGI has them: the same list for the same headers."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+class Ready(Response):
+    """An answer in JSON whose headers are bytes already.
+
+    Args:
+        body: of the answer.
+        headers: its own, with names in small letters, as ASGI has them.
+    """
+
+    def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status_code, self.body, self.background = 200, body, None
+        self.raw_headers = [*headers, JSON, (b"content-length", b"%d" % len(body))]
 
 
 def encoded(what: Any) -> bytes:  # noqa: ANN401

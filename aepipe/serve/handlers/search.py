@@ -40,7 +40,7 @@ from aepipe.serve.requests import (
     pairs_of,
     queries_of,
 )
-from aepipe.serve.responses import as_json, encoded
+from aepipe.serve.responses import Ready, as_json, encoded, raw_headers
 from aepipe.serve.service import Service, named, served, service_of
 
 STREAM, JSON = "application/x-ndjson", "application/json"
@@ -66,10 +66,12 @@ async def search_get(request: Request) -> Response:
     if lasting and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     headers = {"ETag": tag, "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
-    if service_of(request).whole and is_plain(options) and _is_short(queries):
+    headers |= named(one)
+    service = service_of(request)
+    if service.whole and is_plain(options) and _is_short(queries):
         alone = len(request.scope.get("aepipe.open", ())) == 1
-        found = await service_of(request).batches.ask(one, options, queries[0], alone=alone)
-        return Response(found, headers={**headers, **named(one)}, media_type=JSON)
+        found = await service.batches.ask(one, options, queries[0], alone=alone)
+        return Ready(found, raw_headers(tuple(headers.items())))
     return await _answered(request, one, queries, options, headers)
 
 
@@ -79,7 +81,7 @@ async def search_post(request: Request) -> Response:
     one = served(request, release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
-    return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
+    return await _answered(request, one, queries, options, {"Cache-Control": "no-store", **named(one)})
 
 
 async def encode(request: Request) -> Response:
@@ -221,8 +223,8 @@ async def _answered(
         return encoded(found), not missed
 
     found, complete = await _pool(service, queries).run(work)
-    lasting = headers if complete else {"Cache-Control": "no-store"}
-    return Response(found, headers={**lasting, **named(one)}, media_type=JSON)
+    partly = {"Cache-Control": "no-store", **named(one)}
+    return Response(found, headers=headers if complete else partly, media_type=JSON)
 
 
 def _is_short(queries: Sequence[Query]) -> bool:
