@@ -250,7 +250,8 @@ def tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
     question = found.question
     if question.row_id is not None:
-        query = tile(release, *release.describe([question.row_id]))
+        (row,) = release.describe([question.row_id])
+        query = tile(release, row)
     else:
         name = Path(question.text).name if question.data else question.text
         query = Tile(name, original(release, question.text, question.data), text=_readable(release, question))

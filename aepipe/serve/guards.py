@@ -135,6 +135,7 @@ class Guard:
     def __init__(self, app: App, settings: Settings, tokens: Tokens | None, metrics: Metrics) -> None:
         self._app = app
         self._settings = settings
+        self._hosts = settings.hosts
         self._tokens = tokens
         self._metrics = metrics
         self._rates = Rates(settings.rate) if settings.rate else None
@@ -200,7 +201,7 @@ class Guard:
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
-        if name not in self._settings.hosts:
+        if name not in self._hosts:
             raise MisdirectedError(f"this service is not called {name or 'nothing'!r}; --allow-host adds a name")
 
     def _check_origin(self, scope: Scope, headers: Mapping[str, str], passage: Passage) -> None:
@@ -224,6 +225,9 @@ class Guard:
         Raises:
             TooLargeError: the body says that it is too large.
         """
+        reads = scope["method"] not in {"GET", "HEAD"}
+        if not reads and "content-length" not in headers:
+            return receive
         json = headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         most = JSON_BODY if json else self._settings.max_upload
         if self._settings.shard and path_in(scope).endswith("/shard"):
@@ -248,7 +252,7 @@ class Guard:
                 raise _too_large(most)
             return message
 
-        return receive if scope["method"] in {"GET", "HEAD"} else limited
+        return limited if reads else receive
 
     def _sender(self, passage: Passage, send: Send) -> Send:
         """Return what writes the answer, with the headers that every answer has."""

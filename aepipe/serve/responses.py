@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from aepipe.errors import AepipeError
 from aepipe.serve.problems import MEDIA_TYPE, RequestError, problem_of
 
+RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
 JSON = (b"content-type", b"application/json")
 
 _encoder = msgspec.json.Encoder(enc_hook=float)  # a number of NumPy's is a float
@@ -22,10 +22,9 @@ def as_json(what: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return Response(_encoder.encode(what), status, headers, "application/json")
 
 
-@lru_cache(256)
-def raw_headers(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
-    """Return some headers as ASGI has them: the same list for the same headers."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+def raw_headers(headers: Mapping[str, str]) -> RawHeaders:
+    """Return some headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 class Ready(Response):
@@ -36,7 +35,7 @@ class Ready(Response):
         headers: its own, with names in small letters, as ASGI has them.
     """
 
-    def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, body: bytes, headers: RawHeaders) -> None:
         self.status_code, self.body, self.background = 200, body, None
         self.raw_headers = [*headers, JSON, (b"content-length", b"%d" % len(body))]
 

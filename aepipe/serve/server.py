@@ -56,6 +56,10 @@ class Together:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  all else is the connection's
         return getattr(self._transport, name)
 
+    def is_closing(self) -> bool:
+        """Return whether the connection is being ended; asked several times for each request."""
+        return self._transport.is_closing()
+
     def write(self, data: bytes) -> None:
         """Send some bytes, soon; at once where there are many."""
         if not self._parts:
