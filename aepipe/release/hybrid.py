@@ -54,11 +54,10 @@ def check_asked(questions: Sequence[Question]) -> None:
     Raises:
         QueryError: one is a bare code.
     """
-    asked = [one for one in questions if one.row_id is None and not (one.failure or one.meaning or one.data)]
-    if asked:
-        raise QueryError(
-            f"{asked[0].text}: has no words to look for: leave out --hybrid, or ask with a document or a row"
-        )
+    others = (one for one in questions if one.row_id is None)
+    bare = next((one for one in others if not (one.failure or one.meaning or one.data)), None)
+    if bare is not None:
+        raise QueryError(f"{bare.text}: has no words to look for: leave out --hybrid, or ask with a document or a row")
 
 
 def known_by_words(release: Release, question: Question) -> Question:
