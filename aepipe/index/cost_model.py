@@ -98,7 +98,7 @@ class Reach:
         return before + (share - before) * math.log(k / least) / math.log(NEAREST[after] / least)
 
     def _within(self, place: int, flipped: int) -> float:
-        """Return the share of the sampled rows whose k-th other row a look-up finds, for the k at a place of NEAREST."""
+        """Return the share of sampled rows whose k-th other row a look-up finds, for the k at a place of NEAREST."""
         far = self.distances[place]
         return float(np.mean(np.array(far) <= bound(self.n_parts, flipped))) if far else 0.0
 

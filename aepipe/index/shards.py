@@ -196,9 +196,9 @@ class Shards:
     def _by_radius(self, codes: BitCodes, k: int, radius: int, threads: int) -> Hits:
         """Return the k nearest rows of each code: those within a radius, and where they are too few, within another."""
         hits = self._close(codes, k, radius, threads)
-        far = hits.distances[:, -1]  # where fewer than k were seen, more than any distance
+        far = hits.distances[:, -1].copy()  # where fewer than k were seen, more than any distance
         for limit in np.unique(far[far > radius]).tolist():
-            open_ = np.flatnonzero(hits.distances[:, -1] == limit)
+            open_ = np.flatnonzero(far == limit)
             hits.put(open_, self._close(codes[open_], k, min(limit, self.n_bits), threads))
         return hits
 
