@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -274,9 +274,19 @@ def test_a_server_without_conditions_is_no_store(bucket: str, monkeypatch: pytes
 
 def test_a_bucket_that_is_missing_is_named(bucket: str) -> None:
     missing = Store(f"{bucket.partition('/store')[0]}-2/store")
-    assert registry.names(missing) == []
-    with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
-        put(missing)
+    for act in (registry.names, put):
+        with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
+            act(missing)
+
+
+def test_a_bucket_that_may_not_be_listed_is_believed_to_be_there(bucket: str, object_server: ObjectServer) -> None:
+    store = Store(bucket)
+    assert registry.names(store) == []
+    *first, last = object_server.asked
+    asked = count(1)
+    with object_server.refusing(lambda *_: 403 if next(asked) > len(first) else None):
+        assert registry.names(store.fresh()) == []
+    assert (first, next(asked)) == ([last] * len(first), len(first) + 2)  # it was the last request that was refused
 
 
 def test_a_silent_server_is_an_error_within_the_time(
