@@ -43,9 +43,10 @@ class CodesBefore:
         if rows is None or not parts or len(parts) != len(segments):
             return
         for number, (part, segment) in enumerate(zip(parts, segments, strict=True)):
-            made = store.manifest(segment).inputs
-            if made.get("rows") == str(part) and all(made.get(name) == value for name, value in like.items()):
-                self._segments[number] = segment
+            with suppress(StoreError):  # gone or damaged
+                made = store.manifest(segment).inputs
+                if made.get("rows") == str(part) and all(made.get(name) == value for name, value in like.items()):
+                    self._segments[number] = segment
         table = Rows(store.path(rows, with_parts=False))
         slices, starts = Slices(table.runs()), np.cumsum([0, *table.facts["counts"]]).tolist()
         runs = [slices.of(starts[number], starts[number + 1]) for number in self._segments]
