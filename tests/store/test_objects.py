@@ -289,6 +289,31 @@ def test_a_bucket_that_may_not_be_listed_is_believed_to_be_there(bucket: str, ob
     assert (first, next(asked)) == ([last] * len(first), len(first) + 2)  # it was the last request that was refused
 
 
+class AzureDriver:
+    """Answers as Azure's driver does: no file for what is no bucket, and a list where a folder is an object."""
+
+    class MissingError(Exception):
+        """As azure.core has it."""
+
+        status_code = 404
+
+    def find(self, path: str, **_: object) -> list[str]:
+        """Return the object itself."""
+        return [path]
+
+    def pipe_file(self, path: str, *_: object, **__: object) -> None:
+        """Refuse."""
+        raise self.MissingError("The specified container does not exist.")
+
+
+def test_what_azures_driver_says_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bucket, "_system", AzureDriver())
+    there = Bucket("az://bucket/store")
+    assert there.listed("names.json") == {}
+    with pytest.raises(StoreError, match=r"^az://bucket/store: there is no such bucket; make it first$"):
+        there.create("a", b"x")
+
+
 def test_a_silent_server_is_an_error_within_the_time(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
