@@ -7,6 +7,7 @@ nobody has since is each driver's own, and stands in :data:`_SWAPS`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import threading
@@ -23,6 +24,8 @@ from urllib.parse import quote
 from aepipe.errors import ExtraError, StoreError
 from aepipe.store import addresses
 from aepipe.store.addresses import DRIVERS, SilentError, answered, without_secrets
+
+logger = logging.getLogger("aepipe.store")
 
 TRIES = 8
 """Times that a request is sent which the server answers with "try again"."""
@@ -106,11 +109,16 @@ class Bucket:
         }
 
     def children(self, folder: str) -> list[str]:
-        """Return the names of objects and folders directly in a folder."""
+        """Return the names of objects and folders directly in a folder.
+
+        Raises:
+            StoreError: there is no such bucket.
+        """
         root = self._path(folder)
         try:
             found = self._call(lambda: self._system.ls(root, detail=False))
         except FileNotFoundError:
+            self._check_there()
             return []
         names = (path.removeprefix(root).strip("/") for path in found)
         return [name for name in names if name]
@@ -129,7 +137,24 @@ class Bucket:
         try:
             self._conditional(key, data, lambda: self._system.pipe_file(self._path(key), data, mode="create"))
         except FileNotFoundError:
-            raise StoreError(f"{self.address}: there is no such bucket; make it first") from None
+            raise self._missing() from None
+
+    def _check_there(self) -> None:
+        """Check that the bucket is there, where nothing was found in it; who may not list it is believed.
+
+        Raises:
+            StoreError: there is no such bucket.
+        """
+        top = self._root.partition("/")[0]
+        try:
+            self._call(lambda: self._system.ls(top, detail=False))
+        except FileNotFoundError:
+            raise self._missing() from None
+        except StoreError as error:
+            logger.debug("%s: cannot be listed: %s", top, error)
+
+    def _missing(self) -> StoreError:
+        return StoreError(f"{self.address}: there is no such bucket; make it first")
 
     def swap(self, key: str, data: bytes, stamp: str) -> None:
         """Replace an object that still has a stamp.
