@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aepipe import errors
 from aepipe import recipe as recipes
 from aepipe.errors import AepipeError, StoreError, TrainingError
 from aepipe.learn.world import device_of, joined
@@ -68,7 +69,7 @@ def work(order: Mapping[str, Any], store: Store, folder: Path) -> int:
         train(order, store, folder)
     except AepipeError as error:
         if first:
-            tell("error", kind=type(error).__name__, text=str(error))
+            tell("error", **errors.told(error))
         elif not isinstance(error, TrainingError):  # all have that one
             raise
     return 0
