@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from aepipe import engines
+from aepipe import engines, errors
 from aepipe.engines import Gathers, Together
 from aepipe.errors import AepipeError
 from aepipe.pipeline import worker
@@ -36,7 +36,7 @@ def share_out(order: Mapping[str, Any], store: str) -> None:
     try:
         engine.together(work, launch.processes, _heard)
     except AepipeError as error:
-        _heard(worker.line("error", kind=type(error).__name__, text=str(error)))
+        _heard(worker.line("error", **errors.told(error)))
 
 
 def _heard(line: str) -> None:

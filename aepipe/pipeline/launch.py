@@ -32,7 +32,7 @@ from typing import Any
 
 from aepipe import engines, errors
 from aepipe.engines import environment
-from aepipe.errors import AepipeError, RecipeError, StoreError, TrainingError
+from aepipe.errors import RecipeError, StoreError, TrainingError
 from aepipe.learn.shards import few
 from aepipe.learn.trainer import EVERY
 from aepipe.learn.world import LIMIT
@@ -279,15 +279,7 @@ def _heard(line: str) -> None:
     if name == "step":
         step(told["stage"], told["done"], told["total"], told["note"])
     elif name == "error":
-        kind = getattr(errors, told["kind"], TrainingError)
-        raise _error(kind, told["text"])
-
-
-def _error(kind: type[AepipeError], text: str) -> AepipeError:
-    # Some errors are made of several values; the text of one that was made is not made again.
-    made = kind.__new__(kind)
-    Exception.__init__(made, text)
-    return made
+        raise errors.heard(told)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

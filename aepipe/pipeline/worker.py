@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aepipe import errors
 from aepipe import recipe as recipes
 from aepipe.engines import Seat
 from aepipe.errors import AepipeError, StoreError, TrainingError
@@ -100,7 +101,7 @@ def work(order: Mapping[str, Any], store: Store, meet: Path | None, tell: Tell) 
         train(order, store, meet)
     except AepipeError as error:
         if first:
-            tell(line("error", kind=type(error).__name__, text=str(error)))
+            tell(line("error", **errors.told(error)))
         elif not isinstance(error, TrainingError):  # all have that one
             raise
 

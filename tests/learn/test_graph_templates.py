@@ -14,6 +14,7 @@ from aepipe.learn import graph_templates, onnx_export, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
 
+
 @pytest.fixture(autouse=True)
 def _none_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_templates, "_KEPT", {})

@@ -18,7 +18,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from aepipe import engines, recipe
+from aepipe import engines, errors, recipe
 from aepipe.engines import Together
 from aepipe.errors import EngineError, FullError, ItemError, RecipeError, StoreError, TrainingError
 from aepipe.pipeline import cluster, launch, worker
@@ -106,9 +106,9 @@ def test_the_loop_has_an_interface() -> None:
 def test_errors_of_the_first_process_are_raised_here() -> None:
     launch._heard("not from us\n")
     launch._heard('{"what": "step", "stage": "layer 1", "done": 1, "total": 2, "note": ""}\n')
-    for kind in (TrainingError, FullError, ItemError):
-        with pytest.raises(kind, match=r"^so it is$"):
-            launch._heard(json.dumps({"what": "error", "kind": kind.__name__, "text": "so it is"}))
+    for error in (TrainingError("so it is"), FullError("so it is"), ItemError("so", "it is")):
+        with pytest.raises(type(error), match=r"^so:? it is$"):
+            launch._heard(json.dumps({"what": "error", **errors.told(error)}))
 
 
 class Gathering:

@@ -413,7 +413,18 @@ def test_a_holder_whose_lease_was_taken_over_moves_nothing(
     assert registry.current(there, "one") == first
 
 
-def test_a_lease_is_renewed(there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_lease_is_renewed(there: Store, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    """Also after a renewal whose answer was lost on the way."""
+    there.create()
+    swap, losing = Bucket.swap, iter([lost])
+
+    def answering(self: Bucket, key: str, data: bytes, stamp: str) -> None:
+        swap(self, key, data, stamp)
+        if next(losing, False):
+            raise StoreError("no answer")
+
+    monkeypatch.setattr(Bucket, "swap", answering)
     monkeypatch.setattr(leases, "BEAT", 0.02)
     with registry.lock(there, "one"):
         key, until = "locks/one", time.monotonic() + 20
