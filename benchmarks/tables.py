@@ -228,7 +228,11 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "rows": Table(
-        (*(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")), "rows-letter-whole"),
+        (
+            *(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")),
+            "rows-letter-whole",
+            "rows-vectors-whole",
+        ),
         "count",
         {
             "collection": "{collection}",
