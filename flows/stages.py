@@ -1,4 +1,4 @@
-"""The stages of a run, as plain functions: each takes and returns references to artifacts in the store.
+"""The stages of a run as functions, from references to artifacts in the store to others.
 
 Each has the name of its stage in :mod:`aepipe.pipeline`. :mod:`flows.tasks` makes Prefect tasks of them; a run that
 no server records calls them as they are.

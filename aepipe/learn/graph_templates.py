@@ -1,4 +1,4 @@
-"""Graphs of networks that differ in their weights only: the first is exported, the others are filled in.
+"""Graphs of networks that differ in their weights only: one is exported, others filled.
 
 An export takes seconds of the processor, more than a small network takes to train, and the second of two equal networks
 would give the same graph. So the first is kept without its weights, and the bytes of the second are made from it: they

@@ -8,11 +8,13 @@ from unittest.mock import Mock
 import pytest
 
 torch = pytest.importorskip("torch")
+
 from torch import nn
 
 from aepipe.learn import graph_templates, onnx_export, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
+
 
 @pytest.fixture(autouse=True)
 def _none_known(monkeypatch: pytest.MonkeyPatch) -> None:
