@@ -228,7 +228,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     model = str(release.part("encoder"))
     with night.timed("encode"):
         codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
-        codes = tasks.encode(job, model, rows, codes)
+        codes = tasks.encode(job, model, rows, codes, before)
     with night.timed("watch"):
         night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):

@@ -87,11 +87,11 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
     return str(found)
 
 
-def encode(job: Job, model: str, rows: str, known: Sequence[str] = ()) -> list[str]:
-    """Encode the rows that have no code yet; return the segments with the codes of all rows."""
+def encode(job: Job, model: str, rows: str, known: Sequence[str] = (), before: str | None = None) -> list[str]:
+    """Encode the rows that have no code among the known ones, of ``before``; return the segments of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
     found = aepipe.pipeline.encode.encode_all(
-        job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), embedding=wanted
+        job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), before=_ref(before), embedding=wanted
     )
     return [str(one) for one in found]
 

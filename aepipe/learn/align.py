@@ -31,8 +31,7 @@ def match_bits(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray
         new: the same rows under the new encoder.
         parts: lengths of prefixes that are codes of their own.
     """
-    # Here, because it takes as long as half of torch, and a first training has no earlier bits.
-    from scipy.optimize import linear_sum_assignment
+    from scipy.optimize import linear_sum_assignment  # here, because most nights do not wait for it
 
     # With -1 and 1 for the bits, a product counts agreements minus disagreements; its sign is the sense of the match.
     agreement = (2 * old.astype(np.float64) - 1).T @ (2 * new.astype(np.float64) - 1)
