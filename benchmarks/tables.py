@@ -224,7 +224,6 @@ TABLES: Mapping[str, Table] = {
             "start, s": "{start_s:.1f}",
             "ratio": "{ratio:.2f}",
             "without the start": "{ratio_without_start:.2f}",
-            "processor, s": "{cpu_s:.1f}",
         },
     ),
     "rows": Table(
@@ -269,6 +268,7 @@ TABLES: Mapping[str, Table] = {
         "items",
         {
             "collection": "{collection}",
+            "seeds": "{seeds}",
             "new questions": "{n_queries:,}",
             "items": "{items:.3f}",
             "`--fast`": "{fast:.3f}",
