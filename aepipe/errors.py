@@ -28,7 +28,8 @@ and exits with the status of the error's class. ``assert`` is for our own bugs.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 STATUS = {
     0: "done",
@@ -223,3 +224,23 @@ def system_words(error: OSError) -> str:
     remedy = _REMEDIES.get(error.errno or 0, "`aepipe doctor` and `aepipe verify --all` look for the cause")
     file = f"{error.filename}: " if error.filename is not None else ""
     return f"{file}{error.strerror or error}; {remedy}"
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """Return what JSON can hold of an error, for the process that raises it again with :func:`heard`."""
+    made_of = error.__reduce__()[1] if isinstance(error, AepipeError) else (str(error),)
+    return {"error": type(error).__name__, "made_of": list(made_of)}
+
+
+def heard(told: Mapping[str, Any]) -> Exception:
+    """Return the error that :func:`told` was given; of one that is not aepipe's only name and text are left.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
+    kind = globals().get(str(told["error"]))
+    if not isinstance(kind, type) or not issubclass(kind, AepipeError):
+        (text,) = told["made_of"]
+        return EngineError(f"{told['error']}: {text}")
+    made: Callable[..., AepipeError] = kind
+    return made(*(tuple(one) if isinstance(one, list) else one for one in told["made_of"]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,10 +142,7 @@ def test_a_server_that_refuses_is_said_once(here: Path, bucket: str, object_serv
 
 def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second pass for gc: servers round times to seconds."""
-    import time
-
-    now = time.time
-    monkeypatch.setattr("aepipe.release.gc.time.time", lambda: now() + 3)
+    monkeypatch.setattr("aepipe.release.gc.time", SimpleNamespace(time=lambda: time.time() + 3))
 
 
 @pytest.mark.parametrize(

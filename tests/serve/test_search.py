@@ -58,7 +58,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.sampled_from(["pictures", "docs", "people", "vectors"]), row=st.integers(0, 40), chosen=options)
 def test_rows_are_answered_as_by_the_command(
     client: Client, store: Store, name: str, row: int, chosen: dict[str, Any]

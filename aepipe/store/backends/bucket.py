@@ -35,9 +35,9 @@ SLOWEST = 256_000
 """Bytes that a connection carries in a second, at least."""
 PART = 8 << 20
 """Bytes of a part of an upload, at least; servers take 10,000 parts."""
-_AGAIN, _CHANGED = 409, 412
-"""Statuses of conditional writes: two of them met, and may be sent again; or the condition does not hold. Drivers send
-a request again by themselves where a server is busy."""
+_NONE, _AGAIN, _CHANGED = 404, 409, 412
+"""Statuses: there is no such object or bucket; two conditional writes met, and may be sent again; the condition does
+not hold. Drivers send a request again by themselves where a server is busy."""
 
 T = TypeVar("T")
 
@@ -100,9 +100,11 @@ class Bucket:
             found = self._call(lambda: self._system.find(root, detail=True), patience=10 * addresses.PATIENCE)
         except FileNotFoundError:
             return {}
+        # Azure's driver gives a list where the folder is an object; nothing is below that one.
+        infos = found.items() if isinstance(found, dict) else ()
         return {
             path[len(root) + 1 :]: _object(info)
-            for path, info in found.items()
+            for path, info in infos
             if info["type"] == "file" and path.startswith(f"{root}/")
         }
 
@@ -235,6 +237,8 @@ class Bucket:
                 status = _status(error)
                 if status == _CHANGED:
                     raise ChangedError from None
+                if status == _NONE:
+                    raise FileNotFoundError(self.address) from None
                 if status != _AGAIN or attempt == TRIES - 1:
                     raise StoreError(f"{self.address}: {_why(error)}") from None
             time.sleep(random.uniform(0.5, 1.0) * PAUSE * 2**attempt)
