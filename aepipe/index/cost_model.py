@@ -111,7 +111,7 @@ class Reach:
         return stage_cost(n_bits, n_values(n_bits, self.n_parts, flipped), self.shares[flipped] * n_codes)
 
     def stage_for(self, k: float, share: float) -> int | None:
-        """Return the fewest flipped bits whose look-up certifies a share of queries; None where none does."""
+        """Return the fewest flipped bits that certify a share of queries; None where none do."""
         return next((one for one in range(len(self.shares)) if self.certified(k, one) >= share), None)
 
     def plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:

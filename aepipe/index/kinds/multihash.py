@@ -109,7 +109,7 @@ class MultiHash(Scan):
         return found, np.array([stage for _, stage in answers])
 
     def close(self, packed: NDArray[np.uint8], k: int, radius: int, threads: int = 1) -> CodeHits:
-        """Return what :meth:`nearest` does, where codes beyond a radius may be missing; see :meth:`Scan.close`."""
+        """Return what :meth:`nearest` does, where codes beyond a radius may be missing."""
         stage = self._stage_of(radius)
         if stage is None or not len(packed):
             return self.nearest(packed, k, threads)
