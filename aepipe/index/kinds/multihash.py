@@ -57,8 +57,9 @@ LOW = (1 << 48) - 1
 
 Keys = NDArray[np.int64]
 """Found codes: distance and position in one number, so that one sort orders them by both."""
-Seen: TypeAlias = tuple[Keys, int, NDArray[np.uint16]]
 NOTHING: Keys = np.zeros(0, np.int64)
+Seen: TypeAlias = tuple[Keys, int, NDArray[np.uint16]]
+"""The first codes, how many rows these have, and the distances of all codes that were compared."""
 Answer = TypeVar("Answer")
 
 
