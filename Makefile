@@ -26,7 +26,7 @@ test: .venv/dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 soak: .venv/dev  ## kill 50 nights, pass 100 others, kill workers, damage files, let calls fail: hours
-	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults tests/release/test_ids.py tests/flows/test_up.py tests/serve/test_page.py tests/serve/test_openapi.py
+	AEPIPE_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/faults tests/release/test_ids.py tests/flows/test_up.py tests/serve/test_page.py tests/serve/test_openapi.py tests/engines/test_ray.py tests/serve/test_ray.py
 
 fuzz: .venv/fuzz  ## try a million inputs, guided by the code that they reach: an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.guided all

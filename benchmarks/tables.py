@@ -405,7 +405,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "faults": Table(
-        ("faults",),
+        ("faults-dask", "faults-ray"),
         "fault",
         {
             "engine": "`{engine}`",

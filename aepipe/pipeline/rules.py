@@ -47,7 +47,8 @@ class RunOptions(TypedDict, total=False):
         wait: seconds to wait for another run under its name; 0 fails at once.
         engine: what works on the parts of a large collection, as ``ray://HOST:PORT``; see :mod:`aepipe.engines`.
         world: processes of this machine that share out each training, as ``"2"``; with an address of this machine,
-            ``"2@10.0.0.1:29500"``, others join there with ``aepipe join``. Else ``$AEPIPE_WORLD`` says so.
+            ``"2@10.0.0.1:29500"``, others join there with ``aepipe join``. Where the engine is a Ray cluster, it runs
+            that many. Else ``$AEPIPE_WORLD`` says so.
     """
 
     source: str | PathLike[str] | None

@@ -1,6 +1,6 @@
 """A machine that dies, or falls silent, or a run that is killed, at a random part: what is lost, and for how long.
 
-    python -m benchmarks.scale.faults [--repeats 10] [--only dask ray] [--save]
+    python -m benchmarks.scale.faults dask [--repeats 10] [--save faults-dask]
 
 Two machines are two network namespaces with a cable between them (``ip netns``, which root may use), each with one
 worker of one core. When a random number of 24 parts is done, all processes of one are ended by SIGKILL at once, or the
@@ -41,25 +41,24 @@ LONGEST = 300.0
 def main() -> None:
     """Repeat all faults, and print the figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", nargs="+", choices=PORTS, default=list(PORTS))
+    options.add_argument("engine", choices=PORTS)
     options.add_argument("--repeats", type=int, default=10)
-    options.add_argument("--role", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
+    options.add_argument("--parts", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     add_output(options, "faults")
     given = options.parse_args()
-    if given.role:
-        work(given.role[0], Path(given.role[1]))
+    if given.parts:  # as the run on the first machine
+        work(given.engine, given.parts)
         return
     print(describe(*PACKAGES), flush=True)
     rows, rng = [], random.Random(0)
-    for engine in given.only:
-        for fault in FAULTS:
-            seen = []
-            for _ in range(given.repeats):
-                seen.append(once(engine, fault, rng.randrange(1, PARTS * 2 // 3)))
-                print(engine, fault, seen[-1], flush=True)
-            rows.append(summed(engine, fault, seen))
-            settings = {"repeats": given.repeats, "parts": PARTS, "seconds": SECONDS}
-            write(given.json, rows, PACKAGES, settings=settings)
+    for fault in FAULTS:
+        seen = []
+        for _ in range(given.repeats):
+            seen.append(once(given.engine, fault, rng.randrange(1, PARTS * 2 // 3)))
+            print(given.engine, fault, seen[-1], flush=True)
+        rows.append(summed(given.engine, fault, seen))
+        settings = {"repeats": given.repeats, "parts": PARTS, "seconds": SECONDS}
+        write(given.json, rows, PACKAGES, settings=settings)
 
 
 def summed(engine: str, fault: str, seen: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,8 +84,7 @@ def once(engine: str, fault: str, at: int) -> dict[str, Any]:
         environment = STARTS[engine](nodes, folder)
         run = start(nodes, folder, engine, environment)
         wait_for(lambda: len(list(folder.glob("made-*"))) >= at)
-        began, before = time.time(), {one.name for one in folder.glob("made-*")}
-        begun = {one.name for one in folder.glob("work-*")}
+        began, done = time.time(), len(list(folder.glob("made-*")))
         if fault == "a machine dies":
             nodes.kill(1)
         elif fault == "the cable is pulled":
@@ -97,17 +95,17 @@ def once(engine: str, fault: str, at: int) -> dict[str, Any]:
             run = start(nodes, folder, engine, environment)
         if run.wait(LONGEST):
             raise SystemExit((folder / "run.log").read_text(encoding="utf-8")[-2000:])
-        lost = [folder / name for name in begun if name.replace("work", "made") not in before]
-        # A part that the other machine was working on has been begun once more.
-        again = [one.stat().st_mtime - began for one in lost if one.stat().st_size > 1]
+        # A run that is started again looks at every part.
+        looked = "work" if fault == "the run is killed" else "begun"
+        again = [one.stat().st_mtime - began for one in folder.glob(f"{looked}-*") if one.stat().st_size > 1]
         made = {one.read_text(encoding="utf-8") for one in folder.glob("made-*")}
         whole = len(list(folder.glob("made-*"))) == PARTS and len(made) == 1
-        return {"at": len(before), "again": round(max(again, default=0.0), 1), "whole": whole, "worked": count(folder)}
+        return {"at": done, "again": round(max(again, default=0.0), 1), "whole": whole, "worked": count(folder)}
 
 
 def start(nodes: Nodes, folder: Path, engine: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the run on the first machine."""
-    words = ("-m", "benchmarks.scale.faults", "--role", engine, str(folder))
+    words = ("-m", "benchmarks.scale.faults", engine, "--parts", str(folder))
     return nodes.start(0, folder / "run.log", sys.executable, *words, **environment)
 
 

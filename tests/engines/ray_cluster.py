@@ -10,10 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import aepipe
 from aepipe import engines
 from aepipe.engines import Needs, Part, Work
 from aepipe.errors import EngineError
+from aepipe.store.artifacts import Store
+from tests.engines.test_collections import PART, written
 from tests.support import part_work
+from tests.support.plain_flows import plain_flows, write_collection
 
 PARTS = [Part(number, f"ref-{number}") for number in range(20)]
 HEAD = "127.0.0.1:6399"
@@ -52,6 +56,18 @@ def refused(work: Work, needs: Needs) -> str:
     return "not refused"
 
 
+def same_bytes() -> bool:
+    """Say whether a collection in parts is the same here and on the cluster."""
+    recipe = write_collection(folder / "collection", numbers=range(40))
+    recipe.write_text(recipe.read_text().replace('label = "parent"', f'label = "parent"\npart = {PART}'))
+    made = []
+    for engine in ("local", f"ray://{HEAD}"):
+        with plain_flows():
+            aepipe.run(recipe, home=(home := folder / engine.partition(":")[0]), engine=engine)
+        made.append(written(Store(home)))
+    return len(made[0]) > 8 and made[0] == made[1]
+
+
 folder = Path(sys.argv[1])
 os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500"})
 handler = signal.getsignal(signal.SIGTERM)
@@ -71,6 +87,7 @@ seen["as in threads"] = on_cluster == here
 import ray
 
 seen["nodes"] = len(ray.nodes())
+seen["same bytes"] = same_bytes()
 seen["our answer to SIGTERM"] = signal.getsignal(signal.SIGTERM) == handler
 seen["errors"] = errors()
 seen["after a worker died"] = len(

@@ -30,6 +30,7 @@ def test_a_cluster(tmp_path: Path) -> None:
     assert seen == {
         "as in threads": True,
         "begun": 1,
+        "same bytes": True,
         "errors": {
             "source": ["SourceError", "torn, in part 8 (ref-7)", "in part 8 (ref-7)"],
             "item": ["ItemError", "a.png: torn, in part 8 (ref-7)", "in part 8 (ref-7)"],
