@@ -143,3 +143,15 @@ def test_a_server_that_refuses_is_said_once(here: Path, bucket: str, object_serv
 def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second pass for gc: servers round times to seconds."""
     monkeypatch.setattr("aepipe.release.gc.time", SimpleNamespace(time=lambda: time.time() + 3))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["query x.png", "show", "run tiny.toml", "history", "rollback", "list", "promote 3f9a0c11", "verify", "gc",
+     "serve", "doctor", "add x.png", "diff"],
+)  # fmt: skip
+def test_a_bucket_that_is_missing_is_named_alike_by_each_verb(here: Path, bucket: str, words: str) -> None:
+    missing = Store(f"{bucket.partition('/store')[0]}-2/store")
+    result = verb(missing, *words.split())
+    assert f"{missing.address}: there is no such bucket; make it first" in result.output
+    assert result.exit_code == (SHUT if words == "doctor" else UNABLE)

@@ -35,7 +35,7 @@ class Up:
     def __init__(self, env: dict[str, str], log: Path, served: str) -> None:
         self.environment, self.log, self.served = env, log, served
         self.store = Store(Path(env["AEPIPE_HOME"]))
-        self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=6000, log=log)
+        self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=600, log=log)
         wait_for(self.workers, seconds=600, log=log)
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -115,7 +115,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
     automations = up.ask("automations/filter", {})
     assert sorted(one["name"] for one in automations) == sorted(AUTOMATIONS)
     late = up.run({"recipe": str(write_tiny(tmp_path))}, due="2026-01-01T02:00:00Z")
-    up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=6000)
+    up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=600)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
     assert registry.names(up.store) == ["tiny"]
     with urlopen(f"http://127.0.0.1:{up.served}/readyz", timeout=120) as answer:

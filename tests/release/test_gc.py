@@ -178,7 +178,11 @@ def test_a_run_that_was_killed_holds_nothing_back(store: Store) -> None:
     file = store.root / "locks" / "killed"
     file.write_text(f"process {int(ended.stdout)}, since 2026-01-01T00:00:00+00:00, on {socket.gethostname()}")
     assert registry.writing_since(store) == math.inf
-    for text in ("process 1, si", f"process {os.getpid()}, since 2999-01-01T00:00:00+00:00"):
+    for text in (
+        "process 1, si",
+        f"process {os.getpid()}, since 2026-01",
+        f"process {os.getpid()}, since 2999-01-01T00:00:00+00:00",
+    ):
         file.write_text(text)
         assert not collector.clean(store, hours=0.0).refs, "nobody knows when it began"
     file.write_text("process 1, since 2026-01-01T00:00:00+00:00, on another.example")

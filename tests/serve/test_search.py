@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from aepipe.cli.app import app
+from aepipe.serve.requests import pairs_of
 from aepipe.store.artifacts import Store
 from tests.serve.conftest import Client
 from tests.support.releases import pictures_of
@@ -36,6 +38,11 @@ def check_same(answers: list[dict[str, Any]], commanded: list[dict[str, Any]]) -
         assert answer["strange"] == other["strange"]
         hits = [{name: value for name, value in hit.items() if name != "path"} for hit in other["hits"]]
         assert json.dumps(answer["hits"]) == json.dumps(hits)
+
+
+@pytest.mark.parametrize("query", ["", "&", "id=3&k=2", "a=&b&&c==1", "id=a%26b&k=1", "where=a+b", "=x", "a;b=1"])
+def test_the_parameters_of_an_address_are_those_that_the_library_reads(query: str) -> None:
+    assert pairs_of(query.encode()) == parse_qsl(query, keep_blank_values=True)
 
 
 options = st.fixed_dictionaries(

@@ -46,7 +46,7 @@ def killed(part: Part, folder: str, at: int = 3, times: int = 1) -> Done:
     return doubled(part, folder)
 
 
-def slow(part: Part, folder: str, seconds: float = 0.05) -> Done:
+def slow(part: Part, folder: str, seconds: float) -> Done:
     """Take a while."""
     time.sleep(seconds)
     return doubled(part, folder)
