@@ -25,9 +25,9 @@ DEFAULT = (
     "desktop.ini",
 )
 """Left out of every source: thumbnails and bins of disks and systems. ``exclude = ["!*"]`` has none of them."""
-_WILD = re.compile(r"(\*\*/|/\*\*$|\*|\?|\[[!^]?\]?[^\]]*\])")
+_WILD = re.compile(r"(\*+|\?|\[[!^]?\]?[^\]]*\])")
 _SET = re.compile(r"[\\[&~|]")
-_AS_REGEX = {"**/": "(?:.*/)?", "/**": "/.+", "*": "[^/]*", "?": "[^/]"}
+_ANY_FOLDERS = "**"
 
 
 class Exclude:
@@ -127,14 +127,48 @@ def _checked(pattern: str) -> str:
 
 
 def _regex(pattern: str) -> str:
+    """Return the expression of a pattern; it takes at most a time that grows as the square of a path's length.
+
+    Where something follows at the first place that it can, any later place is as good for what comes after it, and is
+    not tried: else each wildcard would multiply the time by the length.
+    """
     body = unicodedata.normalize("NFC", pattern.removeprefix("!").removeprefix("/"))
     end = "/" if body.endswith("/") else "/?"
-    return "".join(map(_piece, _WILD.split(body.rstrip("/")))) + end
+    first, *others = body.rstrip("/").split("/")
+    if not others:
+        return _name(first) + end
+    text, names, after_any = "", list[str](), False
+    for name in (first, *others):
+        if name != _ANY_FOLDERS:
+            names.append(_name(name))
+            continue
+        below = "".join(f"{one}/" for one in names)
+        text += f"(?>(?:.*?/)??{below})" if after_any else below
+        names, after_any = [], True
+    if not names:
+        return text + ".+" + end
+    return text + ("(?:.*/)?" if after_any else "") + "/".join(names) + end
+
+
+def _name(pattern: str) -> str:
+    """Return the expression of what stands between two ``/``; several ``*`` are as one."""
+    parts = [""]
+    for piece in _WILD.split(pattern):
+        if piece.startswith("*"):
+            parts.append("")
+        else:
+            parts[-1] += _piece(piece)
+    first, *middle = parts
+    last = middle.pop() if middle else None
+    return first + "".join(f"(?>[^/]*?{one})" for one in middle) + ("" if last is None else f"[^/]*{last}")
 
 
 def _piece(text: str) -> str:
+    if text == "?":
+        return "[^/]"
     if text.startswith("[") and text.endswith("]") and len(text) > 2:
         inner = text[1 + (text[1] in "!^") : -1]
         # Python keeps these letters in a set for operations on sets.
-        return "[" + ("^" if text[1] in "!^" else "") + _SET.sub(r"\\\g<0>", inner).replace("--", r"-\-") + "]"
-    return _AS_REGEX.get(text) or re.escape(text)
+        inner = _SET.sub(r"\\\g<0>", inner).replace("--", r"-\-")
+        return "(?!/)[" + ("^" if text[1] in "!^" else "") + inner + "]"
+    return re.escape(text)

@@ -166,6 +166,12 @@ def test_without_labels_some_recall_may_be_lost_to_itq(ours: float, passed: bool
     assert found.passed is passed
 
 
+@pytest.mark.parametrize(("ours", "passed"), [(0.11, True), (0.09, False)])
+def test_better_walks_do_not_make_up_for_lost_neighbours(ours: float, passed: bool) -> None:
+    new = scores({"recall_at_10": ours, "walk_map": 0.5}, {"recall_at_10": 0.2, "walk_map": 0.4})
+    assert verdict(new, None, metric="recall_at_10", itq="refuse").passed is passed
+
+
 def test_a_win_over_itq_and_no_itq() -> None:
     """A win passes under forbid; without an ITQ row the warning gives the reason."""
     won = verdict(scores(LABELLED, {"map_at_1000": 0.6}), None, itq="forbid")

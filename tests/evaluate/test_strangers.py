@@ -106,6 +106,7 @@ def test_a_missing_cell_is_no_distance(missing: float) -> None:
 
 def test_a_copy_is_nearest_and_a_short_embedding_is_faint() -> None:
     assert nearest_figure(1.0, 5) < nearest_figure(0.9, 0) < nearest_figure(-1.0, 0)
+    assert nearest_figure(1.0, 5) == pytest.approx(np.log(1e-3))
     assert nearest_figure(None, 3) == 3
     short, long = faint(np.array([[0.1, 0.0], [3.0, 4.0]]))
     assert short > long

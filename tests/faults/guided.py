@@ -72,7 +72,8 @@ def main() -> None:
         done = subprocess.run(
             [sys.executable, "-m", "tests.faults.guided", *order], check=False, stderr=subprocess.PIPE, text=True
         )
-        count = int((re.findall(r"number_of_executed_units:\s*(\d+)", done.stderr) or ["0"])[-1])
+        counts = re.findall(r"(?:^Done |number_of_executed_units: *)(\d+)", done.stderr, re.MULTILINE)
+        count = int(counts[-1]) if counts else 0
         total += count
         said = "nothing found" if not done.returncode else f"FAILED\n{done.stderr[-3000:]}"
         print(f"{name:24} {count:11,} inputs in {time.monotonic() - began:,.0f} s: {said}", flush=True)

@@ -58,6 +58,24 @@ def test_a_search_within_the_limit_of_a_sample_finds_the_nearest(
     assert count == k
 
 
+def test_few_codes_within_the_limit_of_a_sample_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = np.random.default_rng(0).integers(0, 256, (4000, 8), np.uint8)
+    codes, within, together = Scan.of(BitCodes(packed, 64)), Scan.ball, list[int]()
+
+    def ball(self: Scan, asked: np.ndarray, radius: int, threads: int = 1) -> CodeHits:
+        together.append(len(asked))
+        return within(self, asked, radius, threads)
+
+    monkeypatch.setattr(scan, "RANGED", 1)
+    monkeypatch.setattr(scan, "RANGED_EACH", 1)
+    monkeypatch.setattr(Scan, "ball", ball)
+    for held, most in ((1 << 19, 12), (700, 2)):  # the sample has 128 of the 4,000 codes, and k is 10
+        monkeypatch.setattr(scan, "FOUND", held)
+        together.clear()
+        codes.nearest(np.repeat(packed[:1], 12, axis=0), 10)
+        assert together == [most] * (12 // most)
+
+
 def test_only_queries_with_too_few_codes_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first position is a code like any other; -1 is none."""
     packed = np.arange(8, dtype=np.uint8)[:, None]

@@ -113,6 +113,7 @@ def test_the_properties_of_codes_are_measured() -> None:
     recalls = [recall for _, _, recall in found.recalls]
     assert recalls == sorted(recalls)
     assert recalls[-1] > 0.9
+    assert sizing._recalls(codes) == found.recalls, "the same sample each time"
 
 
 def test_scanning_is_timed() -> None:

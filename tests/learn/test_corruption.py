@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from aepipe.learn import batches
+from aepipe.learn import affine, batches
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import BitGenerator, Compute
@@ -184,6 +185,15 @@ def test_jitter_turns_about_the_middle() -> None:
     assert angles.min() < -70
     assert angles.max() > 70
     assert abs(angles).max() <= 91
+
+
+def test_jitter_turns_what_it_has_sized() -> None:
+    draw = 2 * torch.rand((50, affine.DRAWS), generator=torch.Generator().manual_seed(0)) - 1
+    most = affine.Most(shift=0, turn=40, scale=0.5, mirror=0, brightness=0, contrast=0)
+    maps = affine._maps(draw[:, :6], most, (8, 8))[:, :, :2]
+    torch.testing.assert_close(maps.norm(dim=1), torch.exp(0.5 * draw[:, 1:3]))
+    torch.testing.assert_close((maps[:, :, 0] * maps[:, :, 1]).sum(1), torch.zeros(50))
+    torch.testing.assert_close(torch.atan2(maps[:, 1, 0], maps[:, 0, 0]), math.radians(40) * draw[:, 0])
 
 
 def test_jitter_sizes_by_its_factors() -> None:

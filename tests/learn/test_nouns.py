@@ -37,6 +37,11 @@ def test_bernoulli_is_the_cross_entropy() -> None:
     torch.testing.assert_close(likelihood.Bernoulli().mean(params), p)
 
 
+def test_hinge_is_the_distance_from_the_right_side_of_the_margin() -> None:
+    params, x = torch.tensor([[0.5, 0.0, 3.0, 0.5, -2.0]]), torch.tensor([[0.0, 0.25, 0.5, 1.0, 0.0]])
+    torch.testing.assert_close(likelihood.Hinge().cells(params, x), torch.tensor([[1.5, 0.5, 0.0, 0.5, 0.0]]))
+
+
 SPANS: list[dict[str, Any]] = [{"columns": 4}, {"columns": 4, "likelihood": {"kind": "categorical", "classes": 2}}]
 
 

@@ -94,6 +94,15 @@ def test_units_beyond_the_cells_stay_silent(tmp_path: Path) -> None:
     assert code[:, 6:].abs().max() == 0
 
 
+def test_units_that_stay_silent_do_not_count_in_the_mean_square(tmp_path: Path) -> None:
+    x = rows()
+    x[:, 2:] = 7
+    with torch.no_grad():
+        code = made(x, 4, 1.0, tmp_path).encode(torch.from_numpy(x)).mean
+    assert code[:, 2:].abs().max() == 0
+    assert code[:, :2].square().mean().item() == pytest.approx(1, rel=1e-3)
+
+
 def test_missing_cells_count_as_zero_in_a_layer_that_reads_holes(tmp_path: Path) -> None:
     x = rows() - 7
     x[::3, 2] = x[::5, 0] = np.nan

@@ -54,6 +54,13 @@ def listed(path: Path | str, *exclude: str) -> tuple[list[str], dict[str, list[s
         (("(1).jpg", "a+b"), ["(1).jpg", "a+b"], ["1.jpg", "aab"]),
         (("café",), [unicodedata.normalize("NFD", "café")], ["cafe"]),
         (("",), [], ["a"]),
+        (("a*b*c",), ["abc", "aXbYbc", "x/a-b-c/"], ["acb", "ab", "a/b/c"]),
+        (("**",), ["a", "a/b"], []),
+        (("a**/b",), ["ab/b", "a/b"], ["a/x/b"]),
+        (("**/a/**/b?/**/c*",), ["a/b1/c", "x/a/y/b2/z/w/cc", "a/a/b1/b2/b3/c"], ["a/c", "b1/a/c", "a/b/c"]),
+        (("x/**/**/y",), ["x/y", "x/z/y"], ["y"]),
+        (("[!a]*",), ["b", "a/bc"], ["a", "ab"]),
+        (("x[!y]z/a",), ["xaz/a"], ["x/z/a"]),
     ],
 )
 def test_patterns_leave_out_what_a_gitignore_would(
@@ -61,6 +68,13 @@ def test_patterns_leave_out_what_a_gitignore_would(
 ) -> None:
     exclude = Exclude(patterns)
     assert [place for place in (*left_out, *kept) if exclude(place)] == left_out
+
+
+def test_many_wildcards_take_no_longer_than_few() -> None:
+    """Each would multiply the time by the length, where all ways to share a path among them are tried."""
+    assert not Exclude(["*a" * 20 + "b"])("a" * 200)
+    assert not Exclude(["**/a/" * 20 + "b"])("a/" * 200 + "c")
+    assert Exclude(["**/a*a*/" * 9 + "**/b"])("aa/" * 100 + "b")
 
 
 def test_what_is_left_out_is_counted_below_folders_too(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from aepipe.errors import RecipeError
-from aepipe.learn import batches, stack
+from aepipe.learn import batches, objectives, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
-from aepipe.learn.objectives import adversarial
+from aepipe.learn.objectives import Batch, adversarial
 from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.recipe import ComputeRecipe, LayerRecipe
 from tests.learn.two_sample import two_sample
@@ -86,6 +86,19 @@ def test_draws_have_the_distribution_of_their_name(prior: Any) -> None:
         assert radius.std() < 0.15
     else:
         assert drawn.std() == pytest.approx(1, abs=0.03)
+
+
+def test_what_was_pooled_returns_to_its_places() -> None:
+    row = {"net": {"kind": "conv", "channels": 3, "kernel": 3, "pool": 2}, "objective": "adversarial"}
+    spec = layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0")
+    model, x = stack.build([spec], (6, 6, 1), seed=0)[0], torch.rand((9, 6, 6, 1), generator=generator())
+    found = objectives.build(model, spec.training.objective, CPU)._nll(Batch(x, x, None, generator()))  # type: ignore[attr-defined]
+    encoding = model.encode(x)
+    there, spread = (
+        model.likelihood.nll(model.decode(encoding.mean, at), x).mean() for at in (encoding.switches, None)
+    )
+    torch.testing.assert_close(found, there)
+    assert abs(found - spread) > 1e-3
 
 
 def test_posteriors_that_are_no_points_are_refused() -> None:
