@@ -28,7 +28,8 @@ and exits with the status of the error's class. ``assert`` is for our own bugs.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 STATUS = {
     0: "done",
@@ -39,10 +40,11 @@ STATUS = {
     75: "another process is writing to the collection: the same command works when that one has ended",
     130: "interrupted (Ctrl-C)",
     141: "the reader of the output closed the pipe",
+    143: "ended by SIGTERM",
 }
 """Every exit status of the command line, and what it means."""
-SHUT, WRONG_USE, UNABLE, UNFORESEEN, BUSY, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 75, 130, 141
-"""The statuses by name: 70 and 75 are those of sysexits.h, the last two 128 and the number of a signal."""
+SHUT, WRONG_USE, UNABLE, UNFORESEEN, BUSY, INTERRUPTED, READER_GONE, TERMINATED = 1, 2, 3, 70, 75, 130, 141, 143
+"""The statuses by name: 70 and 75 are those of sysexits.h, the last three 128 and the number of a signal."""
 SHOWN = 200
 """Letters of a name or a question that a message shows."""
 
@@ -222,3 +224,23 @@ def system_words(error: OSError) -> str:
     remedy = _REMEDIES.get(error.errno or 0, "`aepipe doctor` and `aepipe verify --all` look for the cause")
     file = f"{error.filename}: " if error.filename is not None else ""
     return f"{file}{error.strerror or error}; {remedy}"
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """Return what JSON can hold of an error, for the process that raises it again with :func:`heard`."""
+    made_of = error.__reduce__()[1] if isinstance(error, AepipeError) else (str(error),)
+    return {"error": type(error).__name__, "made_of": list(made_of)}
+
+
+def heard(told: Mapping[str, Any]) -> Exception:
+    """Return the error that :func:`told` was given; of one that is not aepipe's only name and text are left.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
+    kind = globals().get(str(told["error"]))
+    if not isinstance(kind, type) or not issubclass(kind, AepipeError):
+        (text,) = told["made_of"]
+        return EngineError(f"{told['error']}: {text}")
+    made: Callable[..., AepipeError] = kind
+    return made(*(tuple(one) if isinstance(one, list) else one for one in told["made_of"]))

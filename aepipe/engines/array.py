@@ -30,7 +30,7 @@ from typing import Any
 
 from aepipe import errors
 from aepipe.engines import Done, Needs, Part, Work, done_elsewhere, installed, named
-from aepipe.errors import AepipeError, EngineError
+from aepipe.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,9 @@ def open_engine(address: str) -> Array:
 
 
 def end(address: str) -> None:
-    """Tell the jobs of a folder that their run has ended."""
-    folder = open_engine(address).folder
-    if folder.is_dir():
-        with suppress(OSError):
-            (folder / OVER).write_text(secrets.token_hex(8), encoding="utf-8")
+    """Tell the jobs of a folder that their run has ended; a run that did without the folder has none to tell."""
+    with suppress(OSError, EngineError):
+        (open_engine(address).folder / OVER).write_text(secrets.token_hex(8), encoding="utf-8")
 
 
 class Array:
@@ -86,7 +84,7 @@ class Array:
             yield from _collected(plan, place, parts)
         finally:
             with suppress(OSError):
-                if Plan.read(place) == plan:
+                if plan.is_in(place):
                     (place / PLAN).unlink()
                 shutil.rmtree(place / plan.id, ignore_errors=True)
 
@@ -136,7 +134,7 @@ class Array:
                 done = done_elsewhere(work, part, plan.version)
             except Exception as error:
                 with suppress(FileNotFoundError):
-                    _write(file, {"error": type(error).__name__, "text": str(error)})
+                    _write(file, errors.told(error))
                 raise
             with suppress(FileNotFoundError), _named(self.folder):  # the run may have ended meanwhile
                 _write(file, asdict(done))
@@ -197,6 +195,16 @@ class Plan:
         (place / self.id).mkdir(parents=True)
         _write(place / PLAN, asdict(self))
 
+    def is_in(self, place: Path) -> bool:
+        """Say whether the folder of a stage has this plan, and no later one.
+
+        Raises:
+            OSError: it cannot be read.
+            EngineError: what is there is damaged.
+        """
+        found = Plan.read(place)
+        return found is not None and found.id == self.id
+
     def parts(self) -> list[Part]:
         """Return all parts."""
         return [Part(number, ref) for number, ref in self.refs]
@@ -250,7 +258,7 @@ def _collected(plan: Plan, place: Path, parts: Sequence[Part]) -> Iterator[Done]
         for number in sorted(written & missing.keys()):
             last = time.monotonic()
             yield _read(place / plan.id / f"{number}.json", missing.pop(number))
-        if Plan.read(place) != plan:
+        if not plan.is_in(place):
             raise EngineError(f"{place}: another run has taken this folder; give each run a folder of its own")
         if missing and time.monotonic() - last > REMIND_AFTER:
             first, last = min(missing), time.monotonic()
@@ -282,13 +290,10 @@ def _read(file: Path, part: Part) -> Done:
         body = json.loads(file.read_text(encoding="utf-8"))
         if "error" not in body:
             return Done(**body)
-        kind, text = getattr(errors, str(body["error"]), None), str(body["text"])
-    except (ValueError, TypeError, KeyError):
+        error = errors.heard(body)
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise EngineError(f"{file}: damaged; start the run again") from None
-    # Errors with more than a text cannot be made again from their text alone.
-    if isinstance(kind, type) and issubclass(kind, AepipeError) and "__reduce__" not in vars(kind):
-        raise named(kind(text), part)
-    raise named(EngineError(f"{body['error']}: {text}"), part)
+    raise named(error, part)
 
 
 def _write(file: Path, body: Mapping[str, Any]) -> None:

@@ -65,6 +65,8 @@ class Dask:
         """
         from distributed import as_completed
 
+        if not parts:
+            return
         client, version, ahead = self._joined(), installed(), iter(parts)
         resources = {"GPU": needs.gpus} if needs.gpus else None
         parts_of: dict[Any, Part] = {}

@@ -238,8 +238,7 @@ def _as_sent(where: Ids | None, shard: str) -> dict[str, NDArray[Any]]:
     """Return ids as they are sent: one by one, or as a bit for each id of the shard, whichever is shorter."""
     if where is None:
         return {}
-    count = int(shard.partition("/")[2])
-    places = where // count
+    places = where // Shard.parse(shard).count
     if not len(where) or int(places.max()) >= 64 * len(where) or int(places.min()) < 0:
         return {"where": where}
     bits = np.zeros(int(places.max()) + 1, np.uint8)
@@ -248,11 +247,13 @@ def _as_sent(where: Ids | None, shard: str) -> dict[str, NDArray[Any]]:
 
 
 def _as_asked(arrays: Arrays, shard: str) -> Ids | None:
-    """Return the ids that :func:`_as_sent` wrote."""
+    """Return the ids that :func:`_as_sent` wrote.
+
+    Raises:
+        QueryError: there is no such shard.
+    """
     if "allowed" not in arrays:
         return arrays.get("where")
-    number, _, count = shard.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise QueryError(f"a question to a shard: {shard!r} is none")
+    one = Shard.parse(shard)
     places = np.flatnonzero(np.unpackbits(arrays["allowed"], bitorder="little")).astype(np.int64)
-    return places * int(count) + int(number) - 1
+    return places * one.count + one.number

@@ -31,7 +31,6 @@ from typing import Any
 from aepipe.errors import CorruptError, NotFoundError, StoreError
 from aepipe.store import backends, layout
 from aepipe.store.io import (
-    disk_errors_named,
     files_below,
     seal_file,
     sha256_of,
@@ -328,7 +327,7 @@ class Store:
             FullError: the disk is full.
             StoreError: the store cannot be written.
         """
-        with self.backend.draft(kind) as path, disk_errors_named(self.root):  # before a full disk is emptied
+        with self.backend.draft(kind) as path:
             yield Draft(self, kind, path)
 
     def remove(self, ref: Ref, *, unused_since: float = math.inf) -> bool:

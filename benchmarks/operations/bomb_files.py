@@ -14,7 +14,7 @@ import tarfile
 import wave
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,25 +166,27 @@ def header_changed(form: str, mark: bytes, at: int, new: bytes) -> Callable[[Pat
 
 def zipped(members: int, size: int, *, name: str = "{}.png") -> Callable[[Path], object]:
     """Return what writes an archive of members that each grow to a size."""
+    return lambda path: path.write_bytes(zeros_in([name.format(number) for number in range(members)], size))
 
-    def write(path: Path) -> None:
-        body, crc = packed(size)[2:-4], 0
-        for _ in range(size // MB):
-            crc = zlib.crc32(bytes(MB), crc)
-        parts, places, at = list[bytes](), list[bytes](), 0
-        for number in range(members):
-            named = name.format(number).encode()
-            sizes = struct.pack("<III", crc, len(body), size)
-            local = b"PK\3\4" + struct.pack("<HHHHH", 20, 0, 8, 0, 33) + sizes + struct.pack("<HH", len(named), 0)
-            parts += [local + named + body]
-            central = b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, 8, 0, 33) + sizes
-            places += [central + struct.pack("<HHHHHII", len(named), 0, 0, 0, 0, 0, at) + named]
-            at += len(parts[-1])
-        listed = b"".join(places)
-        end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, members, members, len(listed), at, 0)
-        path.write_bytes(b"".join(parts) + listed + end)
 
-    return write
+def zeros_in(names: Sequence[str], size: int, head: bytes = b"") -> bytes:
+    """Return a zip whose members are all the same: some bytes, and then zeros."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = pack.compress(head) + pack.flush(zlib.Z_FULL_FLUSH) + packed(size)[2:-4]
+    crc = zlib.crc32(head)
+    for _ in range(size // MB):
+        crc = zlib.crc32(bytes(MB), crc)
+    sizes = struct.pack("<III", crc, len(body), len(head) + size)
+    parts, places, at = list[bytes](), list[bytes](), 0
+    for named in map(str.encode, names):
+        local = b"PK\3\4" + struct.pack("<HHHHH", 20, 0, 8, 0, 33) + sizes + struct.pack("<HH", len(named), 0)
+        parts += [local + named + body]
+        central = b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, 8, 0, 33) + sizes
+        places += [central + struct.pack("<HHHHHII", len(named), 0, 0, 0, 0, 0, at) + named]
+        at += len(parts[-1])
+    listed = b"".join(places)
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, len(names), len(names), len(listed), at, 0)
+    return b"".join(parts) + listed + end
 
 
 def nested_zip(path: Path) -> None:
@@ -230,9 +232,10 @@ def parquet(path: Path, rows: int, text: str) -> None:
 
     some = min(rows, MB)
     texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(some, np.int32)), pa.array([text], pa.large_string()))
-    with pq.ParquetWriter(path, pa.schema([("text", texts.type), ("x", pa.int8())]), compression="zstd") as out:
+    table = pa.table({"text": texts, "x": pa.array(np.ones(some, np.int8))})
+    with pq.ParquetWriter(path, table.schema, compression="zstd", write_statistics=False) as out:
         for _ in range(rows // some):
-            out.write_table(pa.table({"text": texts, "x": pa.array(np.ones(some, np.int8))}))
+            out.write_table(table)
 
 
 def arrow(path: Path) -> None:
@@ -318,13 +321,8 @@ def npz(path: Path) -> None:
     """Write an archive of one array of zeros."""
     rows = 1 << 20
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 512), }}".ljust(117) + "\n"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("x.npy", "w", force_zip64=True) as stream,
-    ):
-        stream.write(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode())
-        for _ in range(rows * 512 * 4 // MB):
-            stream.write(bytes(MB))
+    head = b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode()
+    path.write_bytes(zeros_in(["x.npy"], rows * 512 * 4, head))
 
 
 def sqlite(sql: str) -> Callable[[Path], object]:

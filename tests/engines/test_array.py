@@ -49,14 +49,14 @@ class Run(threading.Thread):
             self.error = error
 
     def plan(self) -> Plan:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (plan := self.engine.plan(self.work.stage)) is None:
             assert time.monotonic() < until, "no plan was written"
             time.sleep(0.01)
         return plan
 
     def end(self) -> list[Done]:
-        self.join(10)
+        self.join(60)
         assert not self.is_alive(), "it still waits"
         return sorted(self.done, key=lambda one: one.part)
 
@@ -86,7 +86,7 @@ def test_a_job_that_is_started_again_does_what_is_missing(engine: Array, run: Ru
     assert {one.read_bytes() for one in tmp_path.glob("begun-*")} == {b"x"}
 
 
-@pytest.mark.parametrize(("kind", "error"), [("source", SourceError), ("item", EngineError), ("value", EngineError)])
+@pytest.mark.parametrize(("kind", "error"), [("source", SourceError), ("item", ItemError), ("value", EngineError)])
 def test_the_run_ends_with_the_error_of_a_part(engine: Array, kind: str, error: type[Exception]) -> None:
     run = Run(engine, Work("fail", part_work.failed, {"kind": kind}))
     with pytest.raises((SourceError, ItemError, ValueError), match="torn"):
@@ -114,6 +114,12 @@ def test_two_runs_do_not_share_a_folder(engine: Array, run: Run) -> None:
     assert "another run has taken this folder" in str(run.error)
     assert len(list(engine.work("double", other.plan(), (1, 1)))) == 10
     assert len(other.end()) == 10
+
+
+@pytest.mark.parametrize("address", ["array", "array://relative", "array:///nowhere/at/all"])
+def test_a_run_that_did_without_its_folder_ends_as_it_would(address: str) -> None:
+    with engines.using(address, over=True), engines.told_its_end():
+        pass
 
 
 @pytest.mark.parametrize("file", ["{", "[1]", '{"id": "a"}', ""])

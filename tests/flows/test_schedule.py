@@ -28,7 +28,7 @@ def environment(tmp_path: Path, prefect_home: Callable[[Path], Path]) -> Iterato
     port = port_of(env)
     words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
     with process(*words, cwd=tmp_path, environment=env, log=log):
-        wait_for(lambda: ask(env, "health") is True, seconds=120, log=log)
+        wait_for(lambda: ask(env, "health") is True, seconds=600, log=log)
         yield env
 
 
@@ -42,7 +42,7 @@ def test_a_scheduled_run_puts_a_release_into_service(environment: dict[str, str]
         return [run for run in runs or [] if run["auto_scheduled"]]
 
     with process(*words, "--home", str(store.root), cwd=tmp_path, environment=environment, log=log) as schedule:
-        run = wait_for(completed, seconds=150, log=log)[0]
+        run = wait_for(completed, seconds=600, log=log)[0]
         os.killpg(schedule.pid, signal.SIGINT)
         assert schedule.wait(60) == 0
     assert run["name"] == "nightly-tiny"

@@ -83,6 +83,11 @@ class Address:
         """What follows the host, without the slash and the options: the database."""
         return unquote(self.rest.partition("?")[0].strip("/"))
 
+    def host_and_port(self, usual: int) -> tuple[str, int]:
+        """Return the host and its port; the usual one where the address has none."""
+        name, _, port = self.host.rpartition(":")
+        return (name, int(port)) if name and port.isdecimal() else (self.host, usual)
+
     def check_folder(self) -> None:
         """Check that a folder can be where the address names one.
 

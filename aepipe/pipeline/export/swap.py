@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aepipe.errors import QueryError
+from aepipe.store.backends.drafts import is_alive
 from aepipe.store.io import check_local
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
@@ -48,7 +49,8 @@ def check_folder(folder: Path, is_part: Callable[[Path], bool]) -> bool:
 def temporary_folder(folder: Path) -> Iterator[Path]:
     """Make a temporary folder next to the target, and remove those of dead processes."""
     for old in folder.parent.glob(f".{glob.escape(folder.name)}.export-*-*"):
-        if _ended(old.name.rpartition("-")[2]):
+        process = old.name.rpartition("-")[2]
+        if process.isdecimal() and not is_alive(int(process)):
             shutil.rmtree(old, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.export-{secrets.token_hex(4)}-{os.getpid()}")
     temporary.mkdir()
@@ -88,14 +90,3 @@ def _exchange(one: Path, other: Path) -> None:
     other.rename(aside)
     one.rename(other)
     aside.rename(one)
-
-
-def _ended(process: str) -> bool:
-    """Say whether a process of this host has ended."""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, PermissionError):
-        return False
-    return False

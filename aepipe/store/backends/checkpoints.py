@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +36,6 @@ class Checkpoints:
         self._guard = threading.Lock()
         self._folders: dict[str, Path] = {}
         self._saved: dict[Path, int] = {}
-        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self, digest: str, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Checkpoints:
                 return
             self._restore(digest, folder)
             self._folders[digest] = folder
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None or not self._thread.is_alive():  # none yet, or this process was forked
                 self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
                 self._thread.start()
 
@@ -85,8 +85,12 @@ class Checkpoints:
             self._saved[file] = file.stat().st_mtime_ns
 
     def _run(self) -> None:
-        while self._folders:
-            self._wake.wait(EVERY)
+        while True:
+            time.sleep(EVERY)
+            with self._guard:
+                if not self._folders:
+                    self._thread = None
+                    return
             try:
                 self.save()
             except StoreError as error:  # training goes on; the next copy may succeed

@@ -63,7 +63,7 @@ class Copies(Folder):
             FullError: the disk of this machine is full.
         """
         kind = name.partition("/")[0]
-        with self.draft(kind) as draft, disk_errors_named(self.root):
+        with self.draft(kind) as draft:
             for file in outputs:
                 (draft / file).parent.mkdir(parents=True, exist_ok=True)
             work = [partial(self._download, name, draft / file, sealed) for file, sealed in outputs.items()]

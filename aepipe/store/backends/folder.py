@@ -125,12 +125,18 @@ class Folder:
 
     @contextmanager
     def draft(self, kind: str) -> Iterator[Path]:
-        """Give a folder to write an artifact in; it is removed at the end, unless it was committed."""
+        """Give a folder to write an artifact in; it is removed at the end, unless it was committed.
+
+        Raises:
+            FullError: the disk is full.
+            StoreError: the store cannot be written.
+        """
+        parent = self.root / kind
         with disk_errors_named(self.root):
             self.create()
-            parent = self.root / kind
             parent.mkdir(exist_ok=True)
-            with drafts.draft(parent) as path:
+            # Looked at before the draft is removed, which makes room on a full disk.
+            with drafts.draft(parent) as path, disk_errors_named(self.root):
                 yield path
 
     def commit(self, draft: Path, name: str) -> None:

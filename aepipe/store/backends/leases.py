@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from aepipe.errors import StoreError
@@ -59,7 +60,8 @@ class Lease:
         self._taken, self._ended = taken, ended
         self._bucket, self._key = bucket, f"{layout.Root.LOCKS}/{name}"
         self._local, self._machine = local, machine
-        self._body, self._holder, self._asked = b"", "", 0.0
+        self._lease, self._signature = secrets.token_hex(8), ""
+        self._holder, self._asked = "", 0.0
         self._alone = False
         self._end = threading.Event()
         self._renewing: threading.Thread | None = None
@@ -70,10 +72,9 @@ class Lease:
         if not self._alone or time.monotonic() - self._asked < ASK:
             return False
         self._asked = time.monotonic()
-        body = self._written(signature(), secrets.token_hex(8), 0)
-        if not self._take(body):
+        self._signature = signature()
+        if not self._take(self._written(0)):
             return False
-        self._body = body
         self._taken()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._renewing.start()
@@ -94,7 +95,7 @@ class Lease:
         if self._renewing is not None:
             self._renewing.join(timeout=LEASE)
         with suppress(ChangedError, StoreError):
-            self._bucket.stamp_of(self._key, self._body)
+            self._own_stamp()
             self._bucket.delete(self._key)
         self._local.release()
 
@@ -103,8 +104,9 @@ class Lease:
         self._end.set()
         self._local.close()
 
-    def _written(self, holder: str, lease: str, beat: int) -> bytes:
-        return json.dumps({"holder": holder, "machine": self._machine, "lease": lease, "beat": beat}).encode()
+    def _written(self, beat: int) -> bytes:
+        about = {"holder": self._signature, "machine": self._machine, "lease": self._lease, "beat": beat}
+        return json.dumps(about).encode()
 
     def _take(self, body: bytes) -> bool:
         try:
@@ -130,19 +132,30 @@ class Lease:
             return False
         return True
 
+    def _own_stamp(self) -> str:
+        """Return the stamp of the lease, whichever of its renewals has arrived.
+
+        Raises:
+            ChangedError: it is of another process, or gone.
+        """
+        # The stamp first: a lease that is taken over in between does not have it.
+        found = self._bucket.info(self._key)
+        with suppress(FileNotFoundError):
+            if found is not None and _read(self._bucket.get(self._key)).get("lease") == self._lease:
+                return found.stamp
+        raise ChangedError(self._key)
+
     def _renew(self) -> None:
-        while not self._end.wait(BEAT):
-            about = _read(self._body)
-            body = self._written(about["holder"], about["lease"], about["beat"] + 1)
+        for beat in count(1):
+            if self._end.wait(BEAT):
+                return
             try:
-                self._bucket.swap(self._key, body, self._bucket.stamp_of(self._key, self._body))
+                self._bucket.swap(self._key, self._written(beat), self._own_stamp())
             except ChangedError:
                 logger.warning("%s/%s: another process has taken over the lease", self._bucket.address, self._key)
                 return
             except StoreError as error:  # the next renewal may succeed; nothing is lost until the lease ends
                 logger.warning("%s", error)
-            else:
-                self._body = body
 
 
 def is_alive(found: Object | None) -> bool:

@@ -37,7 +37,7 @@ class FileLock:
     """
 
     def __init__(self, file: Path) -> None:
-        self._stream = file.open("a+", encoding="utf-8")
+        self._stream = file.open("a+", encoding="utf-8", errors="replace")
 
     def taken(self) -> bool:
         """Take the lock if nobody has it; say whether this succeeded."""
@@ -99,5 +99,8 @@ def since(text: str) -> float:
 def began(text: str) -> float:
     """Return when the holder of a lock began, whether it lives or not; 0 where nobody can tell."""
     found = _HOLDER.fullmatch(text)
-    seconds = datetime.fromisoformat(found["since"]).timestamp() if found else 0.0
+    try:
+        seconds = datetime.fromisoformat(found["since"]).timestamp() if found else 0.0
+    except (ValueError, OverflowError):  # half of it is written
+        return 0.0
     return seconds if seconds <= time.time() else 0.0

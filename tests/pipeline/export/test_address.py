@@ -14,7 +14,9 @@ def test_an_address_is_read() -> None:
     read = Address.of("postgresql://me:p%40ss@db.example.org:5433/shop?sslmode=require")
     assert (read.scheme, read.host, read.user, read.password) == ("postgresql", "db.example.org:5433", "me", "p@ss")
     assert (read.path, read.shown) == ("shop", "postgresql://db.example.org:5433/shop")
-    assert Address.of("qdrant+https://[::1]:6333").host == "[::1]:6333"
+    assert Address.of("qdrant+https://[::1]:6333").host_and_port(1) == ("[::1]", 6333)
+    assert Address.of("qdrant://[::1]").host_and_port(1) == ("[::1]", 1)
+    assert Address.of("qdrant://here").host_and_port(1) == ("here", 1)
     assert Address.of("postgresql://a:1,b:2/x").host == "a:1,b:2"
     assert Address.of("postgresql:///x?host=/run").shown == "postgresql:///x"
 

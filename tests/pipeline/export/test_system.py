@@ -404,10 +404,13 @@ def test_postgresql_has_a_graph_where_it_has_pgvector(
 
 
 def test_postgresql_takes_no_character_zero() -> None:
-    assert postgresql._without_zero("a\0b") == "ab"
-    kept = ["a", None, 3]
-    assert postgresql._without_zero(kept) is kept
-    assert postgresql._without_zero(["a\0", 1]) == ["a", 1]
+    assert postgresql._without(postgresql._ZERO, "a\0b") == "ab"
+    assert postgresql._without(postgresql._ZERO, ["a\0", 1]) == ["a", 1]
+    for kept in (["a", None, 3], r"C:\u0000"):
+        assert postgresql._without(postgresql._ZERO, kept) is kept
+    for value in ("a\0\0b", "\\\0", r"\u0000", "\0"):
+        clean = postgresql._without(postgresql._ZERO_IN_JSON, json.dumps(value))
+        assert json.loads(str(clean)) == value.replace("\0", "")
 
 
 def test_names_that_do_not_fit_are_changed_and_told() -> None:
@@ -469,6 +472,13 @@ def test_codes_alone_are_exported_without_encoding(
     assert [(one[2], one[0]) for one in found] == sorted(
         zip(distances.tolist(), release.items.ids.tolist(), strict=True)
     )[:10]
+
+
+def test_duckdb_takes_a_table_of_any_name(stores: Stores, tmp_path: Path) -> None:
+    for name in ("incoming", "select", 'a"b'):
+        export_to(*stores[20], f"duckdb:{tmp_path}/x.duckdb", Wanted(name, embeddings=False))
+    with duckdb.connect(tmp_path / "x.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM incoming").fetchone() == (N,)
 
 
 def test_duckdb_takes_no_table_of_that_name_in_other_letters(stores: Stores, tmp_path: Path) -> None:

@@ -110,14 +110,11 @@ class ClickHouse:
         if self._address.scheme == "chdb":
             return clickhouse_connect.get_client(interface="chdb", path=self._address.rest, database="default")
         secure = self._address.scheme.endswith("https")
-        host, _, port = (
-            self._address.host.rpartition(":") if ":" in self._address.host else (self._address.host, "", "")
-        )
-        port = port or ("8443" if secure else "8123")
+        host, port = self._address.host_and_port(8443 if secure else 8123)
         self._address.check_answers(f"http{'s' if secure else ''}://{host}:{port}/ping")
         return clickhouse_connect.get_client(
             host=host,
-            port=int(port),
+            port=port,
             username=self._address.user or os.environ.get("CLICKHOUSE_USER", "default"),
             password=self._address.password or os.environ.get("CLICKHOUSE_PASSWORD", ""),
             database=self._address.path or "default",

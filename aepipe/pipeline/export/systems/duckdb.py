@@ -42,11 +42,12 @@ class DuckDB:
             table.check_free(self._address.shown, _has(connection, "table", table.name))
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute("BEGIN")
-            connection.register("incoming", table.schema.empty_table())
-            connection.execute(f"CREATE OR REPLACE TABLE {quoted(table.name)} AS FROM incoming")
+            incoming = table.draft()  # a view of that name hides tables
+            connection.register(incoming, table.schema.empty_table())
+            connection.execute(f"CREATE OR REPLACE TABLE {quoted(table.name)} AS FROM {quoted(incoming)}")
             for group in groups:
-                connection.register("incoming", group)
-                connection.execute(f"INSERT INTO {quoted(table.name)} FROM incoming")
+                connection.register(incoming, group)
+                connection.execute(f"INSERT INTO {quoted(table.name)} FROM {quoted(incoming)}")
             about = table.about.replace("'", "''")
             connection.execute(f"COMMENT ON TABLE {quoted(table.name)} IS '{about}'")
             connection.execute("COMMIT")

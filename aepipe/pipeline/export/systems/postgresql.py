@@ -5,6 +5,7 @@ All is one transaction: until its end everybody sees the old table, and a lost c
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ WIDEST_VECTOR = 16_000
 """Numbers of pgvector's ``vector``."""
 ANSWERS_IN = 15
 """Seconds that a server has to answer, if the address does not say."""
+_ZERO, _ZERO_IN_JSON = re.compile("(?P<before>)\0"), re.compile(r"(?<!\\)(?P<before>(?:\\\\)*)\\u0000")
+"""The character 0, as a text has it, and as JSON writes it: a backslash that is written twice begins no letter."""
 _TYPES = {
     pa.bool_(): "boolean",
     **dict.fromkeys((pa.int8(), pa.int16(), pa.uint8()), "smallint"),
@@ -116,11 +119,11 @@ def _index(connection: Connection[Any], path: str, draft: str, table: Table, vec
 
 def _copy(connection: Connection[Any], statement: str, table: Table, groups: Iterable[pa.Table], vectors: bool) -> None:
     """Write rows in PostgreSQL's text format."""
-    lost = 0
+    lost, zeros = 0, [_ZERO_IN_JSON if one.metadata == JSON else _ZERO for one in table.packed]
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for group in groups:
             for row in _rows(group, table, vectors):
-                clean = [_without_zero(value) for value in row]
+                clean = [_without(zero, value) for zero, value in zip(zeros, row, strict=True)]
                 lost += sum(one is not value for one, value in zip(clean, row, strict=True))
                 copy.write_row(clean)
     if lost:
@@ -142,14 +145,12 @@ def _rows(group: pa.Table, table: Table, vectors: bool) -> Iterator[tuple[Any, .
     return zip(*(columns[name] for name in schema.names), strict=True)
 
 
-def _without_zero(value: object) -> object:
+def _without(zero: re.Pattern[str], value: object) -> object:
     """Return a value without the character 0; the value itself where it has none."""
     if isinstance(value, str):
-        return (
-            value.replace("\0", "") if "\0" in value else value.replace("\\u0000", "") if "\\u0000" in value else value
-        )
+        return zero.sub(r"\g<before>", value) if zero.search(value) else value
     if isinstance(value, list):
-        clean = [_without_zero(one) for one in value]
+        clean = [_without(zero, one) for one in value]
         return clean if any(one is not old for one, old in zip(clean, value, strict=True)) else value
     return value
 

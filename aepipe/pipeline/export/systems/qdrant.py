@@ -107,8 +107,8 @@ class Qdrant:
         if not self._address.is_url:
             return None
         secure = "s" if self._address.scheme.endswith("https") else ""
-        host = self._address.host if ":" in self._address.host else f"{self._address.host}:6333"
-        return f"http{secure}://{host}/{self._address.path}".rstrip("/")
+        host, port = self._address.host_and_port(6333)
+        return f"http{secure}://{host}:{port}/{self._address.path}".rstrip("/")
 
     def _fill(self, client: QdrantClient, draft: str, table: Table, groups: Iterable[pa.Table]) -> None:
         """Write the rows."""
