@@ -90,7 +90,7 @@ def open_job(
 
 @contextmanager
 def resolved_once() -> Iterator[None]:
-    """Let the flow within the block take what :func:`check` has resolved: a source is walked through for that."""
+    """Let the flow in the block take what :func:`check` resolved: the source is walked once."""
     token = _ready.set([])
     try:
         yield

@@ -88,7 +88,7 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
 
 
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = (), before: str | None = None) -> list[str]:
-    """Encode the rows that have no code among the known ones, of ``before``; return the segments of all rows."""
+    """Encode rows that have no known code, of ``before``; return the segments of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
     found = aepipe.pipeline.encode.encode_all(
         job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), before=_ref(before), embedding=wanted

@@ -1,4 +1,4 @@
-"""Codes of rows that a part before had, too: they are copied, and only the other rows are encoded.
+"""Codes of rows that a part of before had, too: they are copied, and the others made.
 
 A part with one new item in it holds 10,000 rows, of which all others have codes already.
 
@@ -56,9 +56,12 @@ class CodesBefore:
             self._parts = np.repeat(np.array(list(self._segments), np.int64), [len(one) for one in runs])
 
     def holding(self, runs: NDArray[np.int64]) -> str:
-        """Return, as text, where the codes of rows with some ids, int64[R, 2], may be; empty where nowhere.
+        """Return, as text, where the codes of some rows may be; empty where nowhere.
 
         The text names the list, and its parts by number, each with its segment: :func:`copies_of` reads it.
+
+        Args:
+            runs: of the ids of these rows, int64[R, 2].
         """
         found = set[int]()
         for first, count in runs.tolist():
@@ -92,7 +95,7 @@ class Copies:
     def copy(
         self, rows: Rows, ids: NDArray[np.int64], codes: NDArray[np.uint8], finer: NDArray[np.int8] | None
     ) -> NDArray[np.int64]:
-        """Copy the codes of rows with the same bytes, and return the ids of the others, int64[n - m].
+        """Copy codes of rows with the same bytes; return the ids of the others, int64[n - m].
 
         Args:
             rows: of the part.
@@ -114,11 +117,13 @@ class Copies:
 
 
 def copies_of(store: str, said: Sequence[str], *, embedding: bool) -> Copies:
-    """Return the codes that a text of :meth:`CodesBefore.holding` names, cut at its spaces; damaged ones are left out.
+    """Return the codes that a text of :meth:`CodesBefore.holding` names.
+
+    What is gone or damaged is left out: those rows are encoded.
 
     Args:
         store: the address of the store.
-        said: empty where there are none.
+        said: the text, cut at its spaces; empty where there are none.
         embedding: with their embeddings.
     """
     found = list[Copied]()
