@@ -24,6 +24,9 @@ from aepipe.store.io import mapped
 from aepipe.store.row_parts import Slices
 from aepipe.store.rows import Rows
 
+MOST = 16
+"""Parts of before that one part is compared with: those that hold the most of its ids."""
+
 
 class CodesBefore:
     """Segments of the parts of a list, and which of them hold some rows.
@@ -38,7 +41,8 @@ class CodesBefore:
     def __init__(self, store: Store, rows: Ref | None, segments: Sequence[Ref], like: dict[str, object]) -> None:
         self._rows = rows
         self._segments: dict[int, Ref] = {}
-        self._firsts, self._lasts, self._parts = (np.empty(0, np.int64) for _ in range(3))
+        # Runs of ids, ascending, and the part that each is in; no id is in two of them.
+        self._firsts, self._ends, self._parts = (np.empty(0, np.int64) for _ in range(3))
         parts = store.parts(rows) if rows is not None else ()
         if rows is None or not parts or len(parts) != len(segments):
             return
@@ -51,9 +55,10 @@ class CodesBefore:
         slices, starts = Slices(table.runs()), np.cumsum([0, *table.facts["counts"]]).tolist()
         runs = [slices.of(starts[number], starts[number + 1]) for number in self._segments]
         if runs:
-            every = np.concatenate(runs)
-            self._firsts, self._lasts = every[:, 0], every[:, 0] + every[:, 1] - 1
-            self._parts = np.repeat(np.array(list(self._segments), np.int64), [len(one) for one in runs])
+            every, parts_of = np.concatenate(runs), np.repeat(list(self._segments), [len(one) for one in runs])
+            order = np.argsort(every[:, 0])
+            self._firsts, self._parts = every[order, 0], parts_of[order]
+            self._ends = self._firsts + every[order, 1]
 
     def holding(self, runs: NDArray[np.int64]) -> str:
         """Return, as text, where the codes of some rows may be; empty where nowhere.
@@ -63,10 +68,15 @@ class CodesBefore:
         Args:
             runs: of the ids of these rows, int64[R, 2].
         """
-        found = set[int]()
-        for first, count in runs.tolist():
-            found.update(self._parts[(self._firsts < first + count) & (self._lasts >= first)].tolist())
-        return " ".join([str(self._rows), *(f"{one}:{self._segments[one]}" for one in sorted(found))]) if found else ""
+        starts, stops = runs[:, 0], runs[:, 0] + runs[:, 1]
+        first, last = np.searchsorted(self._ends, starts, "right"), np.searchsorted(self._firsts, stops, "left")
+        counts = np.maximum(last - first, 0)
+        each = np.repeat(np.arange(len(runs)), counts)
+        places = np.arange(len(each)) - np.repeat(np.cumsum(counts) - counts, counts) + first[each]
+        common = np.minimum(self._ends[places], stops[each]) - np.maximum(self._firsts[places], starts[each])
+        held = np.bincount(self._parts[places], common) if len(places) else np.empty(0)
+        found = sorted(one for one in np.argsort(-held, kind="stable")[:MOST].tolist() if held[one])
+        return " ".join([str(self._rows), *(f"{one}:{self._segments[one]}" for one in found)]) if found else ""
 
 
 @dataclass(frozen=True, slots=True)
