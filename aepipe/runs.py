@@ -102,6 +102,7 @@ def run(
     with (
         engines.using(options.get("engine"), over=True),
         launch.asked(options.get("world")),
+        jobs.resolved_once(),
         session(store, server, lambda: jobs.check(order, promote=promote, wait=wait)),
     ):
         outcome = load_flow("build").build(**order, promote=promote, wait=wait)
@@ -199,7 +200,7 @@ def nightly(
     order = jobs.order(file, store, name=name, source=source, device=device, changes=settings)
     session = load_flow("local_server").session
     check = partial(jobs.check, order, wait=wait)
-    with engines.using(rules.get("engine"), over=True), session(store, server, check):
+    with engines.using(rules.get("engine"), over=True), jobs.resolved_once(), session(store, server, check):
         flow = load_flow("nightly")
         outcome = flow.nightly(**order, rules=flow.read_rules(rules), wait=wait)
     return _updated(store, outcome, tuple(outcome["done"]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ from aepipe.errors import QueryError
 from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
+from aepipe.recipe import Recipe
 from aepipe.release.lifecycle import check_free
 from aepipe.release.origin import check_origin, recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from flows.catalog import recipe_file
+
+_ready: ContextVar[list[tuple[Recipe, ResolvedRecipe]] | None] = ContextVar("ready", default=None)
+"""The recipe that was resolved last, until it is asked for again; None where nobody wants that."""
 
 
 class Job:
@@ -76,10 +82,32 @@ def open_job(
         read = recipes.load(recipe_file(recipe), source=source)
     read = apply_settings(read, changes or {})
     own = "" if source is not None else str(read.file.absolute())
-    processes, resolved = Launch.of(), resolve(override(read, name=name, device=device))
+    processes, resolved = Launch.of(), _resolved(override(read, name=name, device=device))
     if processes is not None:
         processes.check(resolved.compute.shards)
     return Job(open_store(shelf), resolved, own, processes)
+
+
+@contextmanager
+def resolved_once() -> Iterator[None]:
+    """Let the flow in the block take what :func:`check` resolved: the source is walked once."""
+    token = _ready.set([])
+    try:
+        yield
+    finally:
+        _ready.reset(token)
+
+
+def _resolved(recipe: Recipe) -> ResolvedRecipe:
+    """Return a resolved recipe: that of the check before, the first time that it is asked for."""
+    ready = _ready.get()
+    if ready is None:
+        return resolve(recipe)
+    if ready and ready[0][0] == recipe:
+        return ready.pop()[1]
+    found = resolve(recipe)
+    ready[:] = [(recipe, found)]
+    return found
 
 
 def order(

@@ -95,7 +95,13 @@ def _by_cosine(apart: NDArray[np.float64], relevant: NDArray[np.bool_]) -> tuple
     return tuple(round(limits[i], 6) for i in last), tuple(round(float(found[i]), 6) for i in last)
 
 
-def ask(database: Sample, queries: Sample, factor: int | None, ranks: slice = FIRST_RANKS) -> Answers:
+def ask(
+    database: Sample,
+    queries: Sample,
+    factor: int | None,
+    ranks: slice = FIRST_RANKS,
+    neighbours: NDArray[np.int64] | None = None,
+) -> Answers:
     """Ask among all rows.
 
     Args:
@@ -103,8 +109,10 @@ def ask(database: Sample, queries: Sample, factor: int | None, ranks: slice = FI
         queries: Q of them.
         factor: so many times more hits by code than are wanted are ordered by their embeddings; None for none.
         ranks: of the hits, from 0.
+        neighbours: int64[Q, k], the nearest rows of the queries by their features, where they are known.
     """
-    return _ask(database, queries, factor, [(np.arange(len(database)), np.arange(len(queries)))], ranks)
+    everything = [(np.arange(len(database)), np.arange(len(queries)))]
+    return _ask(database, queries, factor, everything, ranks, neighbours)
 
 
 def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -> Answers:
@@ -145,13 +153,18 @@ def _of_labels(labels: Labels, share: float, rng: np.random.Generator) -> NDArra
 
 
 def _ask(
-    database: Sample, queries: Sample, factor: int | None, turns: list[tuple[Chosen, Chosen]], ranks: slice
+    database: Sample,
+    queries: Sample,
+    factor: int | None,
+    turns: list[tuple[Chosen, Chosen]],
+    ranks: slice,
+    neighbours: NDArray[np.int64] | None = None,
 ) -> Answers:
     found: list[tuple[NDArray[np.generic], ...]] = []
     for rows, asked in turns:
         if not len(asked):
             continue
-        relevant = _relevance(database, queries, rows, asked)
+        relevant = _relevance(database, queries, rows, asked, neighbours)
         words = np.ascontiguousarray(database.codes[rows].words().T)
         for place, query in enumerate(asked.tolist()):
             far = word_distances(words, queries.codes[query : query + 1].words()[0]).astype(np.uint16)
@@ -185,7 +198,9 @@ def _hits(
     return *plain, 1 - cosine[order[ranks]], relevant(near[order[ranks]]), cosine[order[:1]], least
 
 
-def _relevance(database: Sample, queries: Sample, rows: Chosen, asked: Chosen) -> Relevant:
+def _relevance(
+    database: Sample, queries: Sample, rows: Chosen, asked: Chosen, near: NDArray[np.int64] | None
+) -> Relevant:
     """Return what says which of some rows are relevant: by label, else the nearest of them by features."""
     if database.labels is not None and queries.labels is not None:
         own, wanted = database.labels[rows], queries.labels[asked]
@@ -193,5 +208,6 @@ def _relevance(database: Sample, queries: Sample, rows: Chosen, asked: Chosen) -
             known = relevance_of(own, wanted)
             return lambda query, hits: np.isin(hits, known.rows(query))
         return lambda query, hits: np.asarray(own[hits] == wanted[query], bool)
-    near = nearest(database.features[rows], queries.features[asked], min(NEIGHBOURS, len(rows)))
+    if near is None:
+        near = nearest(database.features[rows], queries.features[asked], min(NEIGHBOURS, len(rows)))
     return lambda query, hits: np.asarray((hits[:, None] == near[query]).any(axis=1))

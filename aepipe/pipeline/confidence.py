@@ -59,7 +59,15 @@ class Worth:
         return replace(scores, calibration=calibration, strangers=self.strangers)
 
 
-def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores: Scores, seed: int) -> Worth:
+def measure(
+    table: Rows,
+    model: Path,
+    database: Sample,
+    queries: Sample,
+    scores: Scores,
+    seed: int,
+    neighbours: NDArray[np.int64] | None = None,
+) -> Worth:
     """Measure confidence and the limits of strangers.
 
     Args:
@@ -69,6 +77,7 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
         queries: Q held-out rows.
         scores: of these, with the calibration by all rows.
         seed: of what is drawn.
+        neighbours: int64[Q, k], the nearest rows of the held-out ones by their features, where they are known.
     """
     encoder, factor = Encoder.open(model), scores.reranking.factor if scores.reranking else None
     assert scores.calibration is not None, "it is part of all scores that are made"
@@ -83,7 +92,7 @@ def measure(table: Rows, model: Path, database: Sample, queries: Sample, scores:
         if not len(sample):
             continue
         step("evaluate", 0, None, f"confidence of {plain}")
-        found = ask(database, sample, factor)
+        found = ask(database, sample, factor, neighbours=neighbours if sample is queries else None)
         curves[plain] = curve_of(found, scores.calibration.probability)
         # Which rows are the nearest ones depends on how many a condition leaves; which have a label does not.
         if scores.protocol.labelled:

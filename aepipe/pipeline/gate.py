@@ -163,8 +163,12 @@ def _queries(new: Release, old: Release, count: int) -> list[str]:
 
 
 def _labelled(release: Release) -> dict[str, bool]:
-    columns = (release.items.column(name) for name in ("key", "label", "split"))
-    return {key: split == "test" for key, label, split in zip(*columns, strict=True) if key and label}
+    """Return the keys of rows with a label, each with whether it is in the test split."""
+    (labels, of_label), (splits, of_split) = (release.items.values(name) for name in ("label", "split"))
+    chosen = np.array([bool(one) for one in labels], bool)[of_label]
+    tests = np.array([one == "test" for one in splits], bool)[of_split[chosen]]
+    keys = release.items.texts("key", release.items.ids[chosen])
+    return {key: test for key, test in zip(keys, tests.tolist(), strict=True) if key}
 
 
 def _figures(release: Release, keys: list[str], metric: str) -> NDArray[np.float64]:

@@ -172,7 +172,9 @@ def _measured(
     if not whole:
         return found, None
     asked = evaluation.first_queries(queries, wanted.queries)
-    worth = confidence.measure(Rows(store.verified(rows)), store.verified(model), database, asked, found, recipe.seed)
+    near = others.exact[0].neighbours if others and others.exact else None
+    known = Rows(store.verified(rows)), store.verified(model)
+    worth = confidence.measure(*known, database, asked, found, recipe.seed, near)
     return worth.added(found), worth.space
 
 

@@ -172,7 +172,7 @@ def about(folder: Path) -> pa.Table:
 
 
 def readers(folder: Path, wanted: NDArray[np.bool_] | None = None) -> Iterator[Reader]:
-    """Yield what reads the items of a part that was written, in their order; a few at a time are in memory.
+    """Yield what reads the items of a part that was written; a few at a time are in memory.
 
     Args:
         folder: of the artifact.

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from aepipe.errors import SourceError
 from aepipe.sources.confinement import Bounds
@@ -27,8 +28,7 @@ _UNREADABLE = (PermissionError, FileNotFoundError, NotADirectoryError)
 """Errors of one folder; others are those of the whole disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     r"""One file, or a folder that cannot be looked into.
 
     Attributes:
@@ -100,15 +100,16 @@ class Walk:
             return
         left_out = excluding(self.exclude)
         for name, entry in entries:
-            why = refusal or (EXCLUDED if left_out(folder + name) else HIDDEN if name[0] == "." else None)
+            whole = folder + name
+            why = refusal or (EXCLUDED if left_out(whole) else HIDDEN if name[0] == "." else None)
             if name[-1] == "/":
-                yield folder + name, why
+                yield whole, why
             elif why:
-                yield Found(place_of(folder + name), at + name, why)
+                yield Found(place_of(whole), at + name, why)
             elif entry.is_file(follow_symlinks=False):
-                yield Found(place_of(folder + name), at + name, inode=(device, entry.inode()))
+                yield Found(place_of(whole), at + name, None, (device, entry.inode()))
             else:
-                yield self._special(folder + name)
+                yield self._special(whole)
 
     def matches(self, pattern: str) -> Iterator[Found]:
         """Yield what matches a glob, and what lies below the folders that match."""

@@ -265,7 +265,7 @@ class Rows:
         return features
 
     def features_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the features of the rows at some positions, [n, *shape]; a few row groups stay cached."""
+        """Return the features of some rows, [n, *shape]; a few row groups stay cached."""
         out, groups = np.empty((len(rows), *self.shape), self.dtype), np.searchsorted(self._starts, rows, "right") - 1
         for group in np.unique(groups).tolist():
             here = groups == group

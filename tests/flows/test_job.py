@@ -12,7 +12,7 @@ from aepipe import recipe as recipes
 from aepipe.errors import RecipeError
 from aepipe.store.artifacts import Store
 from flows.catalog import is_recipe, packaged, recipe_file
-from flows.job import open_job
+from flows.job import check, open_job, resolved_once
 from tests.support.samples import write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,20 @@ def test_the_command_line_overrides_the_recipe(tmp_path: Path) -> None:
     assert not job.store.root.exists()
     with pytest.raises(RecipeError, match=r"tiny\.toml: name: "):
         open_job(str(file), name="Not a name")
+
+
+def test_a_run_walks_its_source_once_to_check_and_resolve_it(tmp_path: Path, store: Store) -> None:
+    order: dict[str, Any] = {"recipe": str(write_tiny(tmp_path, count=3)), "shelf": str(store.root)}
+    with resolved_once():
+        checked = check(order).resolved
+        other = open_job(**order, name="other").resolved
+        assert other is not checked
+        assert other.recipe.name == "other"
+    with resolved_once():
+        checked = check(order).resolved
+        assert open_job(**order).resolved is checked
+        assert open_job(**order).resolved is not checked, "files may have changed since"
+    assert open_job(**order).resolved is not checked
 
 
 def test_a_job_does_not_need_its_recipes_file(tmp_path: Path, store: Store) -> None:

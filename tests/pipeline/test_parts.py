@@ -170,6 +170,13 @@ def test_bad_items_are_listed_as_in_one_table(store: Store, other: Store) -> Non
     assert texts[0] == texts[1]
 
 
+def test_a_part_of_which_nothing_can_be_read_is_empty(store: Store, other: Store) -> None:
+    data = {name: b"bad" if number < 60 else value for number, (name, value) in enumerate(FIRST.items())}
+    ref, one = (ingest(place, fake(data, part, max_bad_share=0.5)) for place, part in ((store, 16), (other, 0)))
+    assert 0 in Rows(store.path(ref)).facts["counts"]
+    assert said(store, ref) == said(other, one)
+
+
 def test_too_few_items_are_refused_as_in_one_table(store: Store, other: Store) -> None:
     few = dict(list(FIRST.items())[:100])
     for place, part in ((store, 16), (other, 0)):

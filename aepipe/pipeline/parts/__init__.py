@@ -8,7 +8,8 @@
 
 A listing is known by what can be said of its items without reading them, and a part of the rows by what its items are
 (:mod:`aepipe.sources.listing`). So a listing as it was is not read; one whose files only have new times is read, and
-gives the part that is there already. A process holds 20 bytes for each item at most, and a part or two.
+gives the part that is there already. In a part that has changed, rows that were there before are copied, and when it
+is encoded, so are their codes. A process holds 20 bytes for each item at most, and a part or two.
 
 The ids are those that the same items get when they are read into one table.
 """

@@ -1,4 +1,4 @@
-"""Codes of rows that a part before had, too: they are copied, and only the other rows are encoded.
+"""Codes of rows that a part of before had, too: they are copied, and the others made.
 
 A part with one new item in it holds 10,000 rows, of which all others have codes already.
 
@@ -24,6 +24,9 @@ from aepipe.store.io import mapped
 from aepipe.store.row_parts import Slices
 from aepipe.store.rows import Rows
 
+MOST = 16
+"""Parts of before that one part is compared with: those that hold the most of its ids."""
+
 
 class CodesBefore:
     """Segments of the parts of a list, and which of them hold some rows.
@@ -38,7 +41,8 @@ class CodesBefore:
     def __init__(self, store: Store, rows: Ref | None, segments: Sequence[Ref], like: dict[str, object]) -> None:
         self._rows = rows
         self._segments: dict[int, Ref] = {}
-        self._firsts, self._lasts, self._parts = (np.empty(0, np.int64) for _ in range(3))
+        # Runs of ids, ascending, and the part that each is in; no id is in two of them.
+        self._firsts, self._ends, self._parts = (np.empty(0, np.int64) for _ in range(3))
         parts = store.parts(rows) if rows is not None else ()
         if rows is None or not parts or len(parts) != len(segments):
             return
@@ -51,19 +55,28 @@ class CodesBefore:
         slices, starts = Slices(table.runs()), np.cumsum([0, *table.facts["counts"]]).tolist()
         runs = [slices.of(starts[number], starts[number + 1]) for number in self._segments]
         if runs:
-            every = np.concatenate(runs)
-            self._firsts, self._lasts = every[:, 0], every[:, 0] + every[:, 1] - 1
-            self._parts = np.repeat(np.array(list(self._segments), np.int64), [len(one) for one in runs])
+            every, parts_of = np.concatenate(runs), np.repeat(list(self._segments), [len(one) for one in runs])
+            order = np.argsort(every[:, 0])
+            self._firsts, self._parts = every[order, 0], parts_of[order]
+            self._ends = self._firsts + every[order, 1]
 
     def holding(self, runs: NDArray[np.int64]) -> str:
-        """Return, as text, where the codes of rows with some ids, int64[R, 2], may be; empty where nowhere.
+        """Return, as text, where the codes of some rows may be; empty where nowhere.
 
         The text names the list, and its parts by number, each with its segment: :func:`copies_of` reads it.
+
+        Args:
+            runs: of the ids of these rows, int64[R, 2].
         """
-        found = set[int]()
-        for first, count in runs.tolist():
-            found.update(self._parts[(self._firsts < first + count) & (self._lasts >= first)].tolist())
-        return " ".join([str(self._rows), *(f"{one}:{self._segments[one]}" for one in sorted(found))]) if found else ""
+        starts, stops = runs[:, 0], runs[:, 0] + runs[:, 1]
+        first, last = np.searchsorted(self._ends, starts, "right"), np.searchsorted(self._firsts, stops, "left")
+        counts = np.maximum(last - first, 0)
+        each = np.repeat(np.arange(len(runs)), counts)
+        places = np.arange(len(each)) - np.repeat(np.cumsum(counts) - counts, counts) + first[each]
+        common = np.minimum(self._ends[places], stops[each]) - np.maximum(self._firsts[places], starts[each])
+        held = np.bincount(self._parts[places], common) if len(places) else np.empty(0)
+        found = sorted(one for one in np.argsort(-held, kind="stable")[:MOST].tolist() if held[one])
+        return " ".join([str(self._rows), *(f"{one}:{self._segments[one]}" for one in found)]) if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class Copies:
     def copy(
         self, rows: Rows, ids: NDArray[np.int64], codes: NDArray[np.uint8], finer: NDArray[np.int8] | None
     ) -> NDArray[np.int64]:
-        """Copy the codes of rows with the same bytes, and return the ids of the others, int64[n - m].
+        """Copy codes of rows with the same bytes; return the ids of the others, int64[n - m].
 
         Args:
             rows: of the part.
@@ -114,11 +127,13 @@ class Copies:
 
 
 def copies_of(store: str, said: Sequence[str], *, embedding: bool) -> Copies:
-    """Return the codes that a text of :meth:`CodesBefore.holding` names, cut at its spaces; damaged ones are left out.
+    """Return the codes that a text of :meth:`CodesBefore.holding` names.
+
+    What is gone or damaged is left out: those rows are encoded.
 
     Args:
         store: the address of the store.
-        said: empty where there are none.
+        said: the text, cut at its spaces; empty where there are none.
         embedding: with their embeddings.
     """
     found = list[Copied]()

@@ -78,7 +78,7 @@ class Known:
         return found
 
     def copy_features(self, numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copy the features of some rows into an array [n, *shape]; those of a number below 0 stay as they are."""
+        """Copy the features of some rows into an array, [n, *shape]; a number below 0 is no row."""
         for one, here, rows in self._by_table(numbers):
             out[here] = one.rows.features_at(rows)
 

@@ -1,4 +1,4 @@
-"""The rows of one part, written column by column: what a listing says, digests, splits and features.
+"""The rows of one part, written column by column as they are read.
 
 Legend: n rows.
 """

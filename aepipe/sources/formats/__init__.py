@@ -11,6 +11,7 @@ folder, ``read_at(path, at, key) -> bytes`` for places of the form ``file#at``.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -78,5 +79,6 @@ def _head(found: Found) -> bytes:
         return b""
 
 
+@cache
 def _format(name: str) -> ModuleType:
     return import_module(f"{__name__}.{name}")
