@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,14 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
         patched.setattr(tempfile, "tempdir", None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disk() -> Iterator[None]:
+    """Wait for no disk: no test cuts the power. That what is flushed is an open file is still looked at."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", os.fstat)
         yield
 
 
@@ -166,6 +175,11 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Pa
     from flows.local_server import serving
 
     environment, level = dict(os.environ), logging.getLogger("aepipe").level
+    # A list of the machine's fonts takes seconds to make; this one is that of all other tests.
+    with suppress(ImportError):
+        from matplotlib import get_cachedir
+
+        os.environ.setdefault("MPLCONFIGDIR", get_cachedir())
     try:
         with serving(prefect_home(tmp_path_factory.mktemp("prefect") / "home")) as url:
             from prefect.settings import PREFECT_API_URL, temporary_settings
