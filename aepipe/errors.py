@@ -40,10 +40,11 @@ STATUS = {
     75: "another process is writing to the collection: the same command works when that one has ended",
     130: "interrupted (Ctrl-C)",
     141: "the reader of the output closed the pipe",
+    143: "ended by SIGTERM",
 }
 """Every exit status of the command line, and what it means."""
-SHUT, WRONG_USE, UNABLE, UNFORESEEN, BUSY, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 75, 130, 141
-"""The statuses by name: 70 and 75 are those of sysexits.h, the last two 128 and the number of a signal."""
+SHUT, WRONG_USE, UNABLE, UNFORESEEN, BUSY, INTERRUPTED, READER_GONE, TERMINATED = 1, 2, 3, 70, 75, 130, 141, 143
+"""The statuses by name: 70 and 75 are those of sysexits.h, the last three 128 and the number of a signal."""
 SHOWN = 200
 """Letters of a name or a question that a message shows."""
 

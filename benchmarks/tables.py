@@ -400,6 +400,19 @@ TABLES: Mapping[str, Table] = {
             "begun": "{begun}",
         },
     ),
+    "faults": Table(
+        ("faults",),
+        "fault",
+        {
+            "engine": "`{engine}`",
+            "fault": "{fault}",
+            "runs": "{runs}",
+            "all parts whole": "{whole}",
+            "lost part begun again after, median, s": "{median:.1f}",
+            "at most, s": "{longest:.1f}",
+            "made twice, at most": "{twice}",
+        },
+    ),
     "simulation-kill": Table(
         ("simulation",),
         "off",

@@ -17,12 +17,11 @@ from aepipe.errors import GateError
 from aepipe.evaluate.gate import Verdict
 from aepipe.log import RUN, JsonLines, Sparse, in_json
 from aepipe.pipeline import fallback
-from aepipe.pipeline.compact import merge_rows
-from aepipe.release.lifecycle import last_sound, mark_used
 from aepipe.store import registry
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import Ref
 from flows import artifacts, tasks
 from flows.job import Job, check_job_origin
+from flows.making import make_parts
 from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")
@@ -76,7 +75,7 @@ def build(
     ):
         if promote:
             check_job_origin(job)
-        best, parts = simpler(job, make_parts(job))
+        best, parts = simpler(job, make_parts(tasks, job))
         return conclude(job, tasks.publish(best, parts), promote=promote)
 
 
@@ -97,37 +96,12 @@ def simpler(job: Job, parts: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
         logger.info("%s: %s", job.name, found)
         return job, parts
     simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file, job.processes)
-    made = make_parts(simple, parts["rows"])
+    made = make_parts(tasks, simple, parts["rows"])
     if not fallback.kept_its_lead(job.store, found, Ref.parse(made["scores"]), scores):
         logger.info("%s: the trained codes are released: rotated components (ITQ), once made, measured worse", job.name)
         return job, parts
     logger.info("%s: %s", job.name, found)
     return simple, made
-
-
-def make_parts(job: Job, rows: str | None = None) -> dict[str, Any]:
-    """Make rows, views, layers, model, codes and scores, and return their references.
-
-    Args:
-        job: a resolved recipe.
-        rows: of its source, where they have just been read.
-    """
-    rows = rows or tasks.ingest(job, rows_in_service(job.store, job.name))
-    views = tasks.views(job, rows)
-    layers = pretrained(job, views)
-    model = tasks.finetune(job, views, layers)
-    codes = tasks.encode(job, model, rows)
-    scores = tasks.score(job, rows, model, codes)
-    return {"rows": rows, "views": views, "layers": layers, "model": model, "codes": codes, "scores": scores}
-
-
-def pretrained(job: Job, views: str) -> list[str]:
-    """Return the pretrained layers, bottom up; none where the recipe switches pretraining off."""
-    layers: list[str] = []
-    if job.resolved.recipe.pretrain:
-        for number in range(1, len(job.resolved.specs) + 1):
-            layers.append(tasks.pretrain(job, views, layers, number))
-    return layers
 
 
 def conclude(job: Job, release: str, *, promote: bool) -> dict[str, Any]:
@@ -159,21 +133,6 @@ def refusal(name: str, new: Ref, before: Ref | None, verdict: Verdict) -> str:
         f"{name}: the gate refuses release {new.short}: {'; '.join(verdict.reasons)}. {kept}; "
         f"`aepipe promote {new.short}` puts it into service all the same"
     )
-
-
-def rows_in_service(store: Store, name: str) -> str | None:
-    """Return the rows that a run starts from, None for the first run.
-
-    They are those of the newest sound release, so that ids stay even where the release in service is damaged.
-    """
-    release = last_sound(store, name)
-    now = registry.current(store, name)
-    if now is not None and (release is None or release.ref != now):
-        logger.warning("%s: release %s, in service, is damaged; this run goes on without it", name, now.short)
-    if release is None:
-        return None
-    mark_used(store, release.ref)
-    return str(merge_rows(store, release))
 
 
 def show_progress() -> None:

@@ -30,8 +30,9 @@ from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from flows import tasks
-from flows.build import conclude, pretrained, rows_in_service, show_progress, simpler
+from flows.build import conclude, show_progress, simpler
 from flows.job import Job, check_job_origin
+from flows.making import pretrained, rows_in_service
 from flows.notify import HOOKS
 from flows.prometheus import Night, report
 from flows.refresh import difference, renewed
@@ -227,7 +228,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
     model = str(release.part("encoder"))
     with night.timed("encode"):
         codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
-        codes = tasks.encode(job, model, rows, codes)
+        codes = tasks.encode(job, model, rows, codes, before)
     with night.timed("watch"):
         night.drift = tasks.measure_drift(job, model, before, rows, codes)
     with night.timed("publish"):
@@ -258,7 +259,7 @@ def _train(job: Job, night: Night, rows: str, why: str, *, after: Release | None
             logger.info("%s: %s, but the encoder in service was trained on the same rows", job.name, why)
             return
         logger.info("%s: an encoder is trained: %s", job.name, why)
-        new = tasks.finetune(job, views, [] if warm else pretrained(job, views), model, warm=warm)
+        new = tasks.finetune(job, views, [] if warm else pretrained(tasks, job, views), model, warm=warm)
     with night.timed("encode"):
         codes = tasks.encode(job, new, rows)
     with night.timed("publish"):

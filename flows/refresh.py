@@ -64,7 +64,7 @@ def renew(job: Job, release: Release) -> dict[str, Any]:
         return {"name": job.name, "release": str(release.ref), "changed": False, "why": "the source has not changed"}
     model = str(release.part("encoder"))
     codes = tasks.reuse_codes(job, [str(part) for part in release.all_parts("codes")], before, rows)
-    codes = tasks.encode(job, model, rows, codes)
+    codes = tasks.encode(job, model, rows, codes, before)
     new = renewed(job, rows, model, codes, release)
     why = f"refresh: {difference(job, rows)}"
     tasks.promote(job, new, why)

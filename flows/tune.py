@@ -31,8 +31,9 @@ from aepipe.pipeline.tune import Bench, Values, check_metric, journal, metric_of
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref
 from flows import tasks
-from flows.build import rows_in_service, show_progress
+from flows.build import show_progress
 from flows.job import Job
+from flows.making import rows_in_service
 from flows.notify import HOOKS
 
 logger = logging.getLogger("aepipe.flows")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from aepipe.store.artifacts import Store
 from aepipe.store.backends.bucket import Bucket
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 ONCE = ("prefect", "forge", "fashion", "cluster")
 """Fixtures of a session that take seconds."""
+SOAK = "AEPIPE_SOAK" in os.environ
+# The suite tries the same examples each time, however long they take; `make soak` draws others.
+settings.register_profile(
+    "aepipe", derandomize=not SOAK, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("aepipe")
 
 
 def pytest_configure() -> None:
@@ -60,6 +67,14 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patched.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
         patched.setattr(tempfile, "tempdir", None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> None:
+    """Let our loggers speak: libraries that configure logging, for another test, switch off those that they find."""
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.partition(".")[0] == "aepipe" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session", autouse=True)

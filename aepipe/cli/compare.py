@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -213,9 +214,14 @@ def _made(orders: Sequence[dict[str, Any]], making: Making, figures: Sequence[st
     Raises:
         TrainingError: no training came to an end.
     """
-    store = making.store
-    with resumable(), showing(), load_flow("local_server").session(store, making.api):
-        outcomes = load_flow("compare").compare(orders, list(figures) if figures else None)
+    store, wanted = making.store, list(figures) if figures else None
+    with resumable(), showing():
+        if making.api or os.environ.get("PREFECT_API_URL"):
+            with load_flow("local_server").session(store, making.api):
+                outcomes = load_flow("compare").compare(orders, wanted)
+        else:
+            store.create()
+            outcomes = load_flow("comparison").compared(orders, wanted)
     if all(outcome["failed"] for outcome in outcomes):
         raise TrainingError(f"no training came to an end; the first: {outcomes[0]['failed']}")
     from aepipe.report.comparison import read_line

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from aepipe.cli.completion import settings
 from aepipe.cli.output import complain
+from aepipe.errors import TERMINATED
 
 Api = Annotated[
     str | None,
@@ -44,9 +46,23 @@ EngineText = Annotated[
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say, when the block is interrupted, that its finished work is kept."""
+    """Say, when the block is interrupted or ended by SIGTERM, that its finished work is kept."""
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield
+    except TerminatedError:
+        complain("ended by SIGTERM; finished work is kept, and the same command continues from there")
+        raise typer.Exit(TERMINATED) from None
     except KeyboardInterrupt:
         complain("stopped; finished work is kept, and the same command continues from there")
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM has come; whatever cleans up after Ctrl-C cleans up then, too."""
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise TerminatedError

@@ -62,14 +62,23 @@ def promote(release: Wanted, place: Place, why: Why = "by hand", wait: Wait = "0
     say(_changed(lifecycle.promote(store, ref, why=why, name=place.name, wait=limit)))
 
 
-def rollback(place: Place, why: Why = "by hand", wait: Wait = "0") -> None:
+def rollback(
+    place: Place,
+    why: Why = "by hand",
+    wait: Wait = "0",
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Change nothing; say which release would go into service.")
+    ] = False,
+) -> None:
     """Return to the release before the one in service, after reading every byte of it.
 
     Examples:
       aepipe rollback
+      aepipe rollback -n
       aepipe rollback --name fashion --why "hits look wrong"
     """
-    say(_changed(lifecycle.rollback(place.store(), place.name, why=why, wait=seconds(wait))))
+    event = lifecycle.rollback(place.store(), place.name, why=why, wait=seconds(wait), dry_run=dry_run)
+    say(_changed(event, verb="would be" if dry_run else "is"))
 
 
 def verify(
@@ -100,8 +109,8 @@ def _shown(scores: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(f"{scores[metric]:.3f}" if metric in scores else "-" for metric in SHOWN)
 
 
-def _changed(event: Event) -> str:
+def _changed(event: Event, verb: str = "is") -> str:
     if event.before == event.after:
         return f"{event.name}: {event.after[:12]} is in service already"
     before = f"in place of {event.before[:12]}" if event.before else "as the first"
-    return f"{event.name}: {event.after[:12]} is in service, {before}"
+    return f"{event.name}: {event.after[:12]} {verb} in service, {before}"

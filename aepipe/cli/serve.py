@@ -119,7 +119,8 @@ def serve(listening: Listening, offered: Offered, parted: Parted, home: Home = N
     say(f"aepipe answers at {where}{token}{of if settings.count else ''}")
     if offered.open and settings.uds is None:
         typer.launch(f"{where}{token}")
-    server.serve(store, settings, tokens, socket)
+    by = server.serve(store, settings, tokens, socket)
+    say(f"aepipe has ended by {by}" if by else "aepipe has ended")
 
 
 def _check_names(store: Store, settings: Settings) -> None:

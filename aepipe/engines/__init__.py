@@ -10,6 +10,8 @@ looking whether its output is there; it makes it, and puts it into the store und
 it does not matter how often it was begun. Only :class:`Done` comes back.
 
 What a function may ask of its engine: :func:`check_stopped`, which ends it early when nobody wants its result.
+
+Some engines also run one function in several processes at a time that talk to each other: :class:`Gathers`.
 """
 
 from __future__ import annotations
@@ -134,6 +136,60 @@ class Engine(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The place of a process among those that run one function together.
+
+    Attributes:
+        rank: from 0.
+        size: of all.
+        here: the address of its machine.
+        meet: ``HOST:PORT``, an address of the first one's machine where nothing listens yet.
+    """
+
+    rank: int
+    size: int
+    here: str
+    meet: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A function for several processes at a time, with its arguments.
+
+    Attributes:
+        function: of a module of this package; it is called with its :class:`Seat`, with a function that takes the texts
+            that it tells, and with the arguments.
+        arguments: small, values that JSON has.
+        gpus: devices of each process.
+        silent: seconds after which a process that does not answer is lost.
+    """
+
+    function: Callable[..., None]
+    arguments: Mapping[str, Any]
+    gpus: float = 0.0
+    silent: float = 120.0
+
+
+class Gathers(Protocol):
+    """An engine that also runs one function in several processes at a time."""
+
+    def together(self, work: Together, count: int, heard: Callable[[str], None]) -> None:
+        """Run a function in several processes that know each other, until all have returned.
+
+        Where one is lost, all begin again. Where there is no room for as many, there are fewer. This is called in the
+        main thread of a process, and SIGINT ends it.
+
+        Args:
+            work: the function.
+            count: processes, at most.
+            heard: called, in another thread, with each text that one of them tells.
+
+        Raises:
+            EngineError: there is no room for one, or processes were lost again and again.
+        """
+
+
 class Stopped(BaseException):
     """Nobody wants the result of this part any more; only the engine catches it."""
 
@@ -180,9 +236,18 @@ def done_elsewhere(work: Work, part: Part, version: str) -> Done:
         EngineError: another version of aepipe is installed here; it may make other bytes under the same name.
         Exception: as :meth:`Work.__call__`.
     """
+    check_version(version)
+    return work(part)
+
+
+def check_version(version: str) -> None:
+    """Check that this process has the version of aepipe that asks it for work.
+
+    Raises:
+        EngineError: it has another one.
+    """
     if (here := installed()) != version:
         raise EngineError(f"{platform.node()} has aepipe {here}, and {version} asks it for work: install the same")
-    return work(part)
 
 
 def installed() -> str:

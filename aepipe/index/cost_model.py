@@ -22,7 +22,7 @@ from aepipe.index.hash_tables import COPIED, Values, fetched, lengths_of, parts_
 from aepipe.index.scan import Scan, ranged
 
 NEAREST = (1, 10, 100, 1000)
-"""The k for which the distance of the k-th row is measured; any other k counts as the next larger of these."""
+"""The k for which the distance of the k-th row is measured; any other k lies between two of these."""
 MOST_FLIPPED = 3
 MOST_VALUES = 2000
 """Most values of one substring that are looked up: three flipped bits are affordable up to 22 bits."""
@@ -81,15 +81,38 @@ class Reach:
             raise ValueError("not the measurements of an index")
         return cls(int(found["n_parts"]), distances, shares)
 
-    def certified(self, k: int, flipped: int) -> float:
-        """Return the expected share of queries whose k nearest rows a look-up certifies."""
-        at = next((place for place, one in enumerate(NEAREST) if k <= one), None)
-        far = self.distances[at] if at is not None else []
+    def certified(self, k: float, flipped: int) -> float:
+        """Return the expected share of queries whose k nearest rows a look-up certifies.
+
+        Args:
+            k: at least 1; of several shards, the k nearest rows of all are k / S of each on average.
+            flipped: bits.
+        """
+        after = next((place for place, one in enumerate(NEAREST) if k <= one), None)
+        if after is None:
+            return 0.0
+        share = self._within(after, flipped)
+        if k == NEAREST[after]:
+            return share
+        before, least = self._within(after - 1, flipped), NEAREST[after - 1]
+        return before + (share - before) * math.log(k / least) / math.log(NEAREST[after] / least)
+
+    def _within(self, place: int, flipped: int) -> float:
+        """Return the share of sampled rows whose k-th other row a look-up finds, for the k at a place of NEAREST."""
+        far = self.distances[place]
         return float(np.mean(np.array(far) <= bound(self.n_parts, flipped))) if far else 0.0
 
     def cost(self, k: int, n_bits: int, n_codes: int) -> float:
         """Return the expected cost of a query, in nanoseconds."""
         return self.plan(k, n_bits, n_codes)[0]
+
+    def stage(self, flipped: int, n_bits: int, n_codes: int) -> float:
+        """Return the expected cost of a look-up, in nanoseconds."""
+        return stage_cost(n_bits, n_values(n_bits, self.n_parts, flipped), self.shares[flipped] * n_codes)
+
+    def stage_for(self, k: float, share: float) -> int | None:
+        """Return the fewest flipped bits whose look-up certifies a share of queries; None where none does."""
+        return next((one for one in range(len(self.shares)) if self.certified(k, one) >= share), None)
 
     def plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
         """Choose the cheapest way to answer a query.
@@ -102,7 +125,7 @@ class Reach:
         best, begin = scan, None
         # Dynamic programming from the last stage backwards.
         for flipped in reversed(range(len(self.shares))):
-            own = stage_cost(n_bits, n_values(n_bits, self.n_parts, flipped), self.shares[flipped] * n_codes)
+            own = self.stage(flipped, n_bits, n_codes)
             sure = self.certified(k, flipped)
             # Queries that this stage does not certify take the best later stage, or a scan.
             cost = own + (1 - sure) * min(best, scan)

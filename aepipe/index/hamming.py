@@ -20,6 +20,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -295,6 +296,10 @@ class RowIndex:
             return search_filtered(self, packed, k, IdFilter.of(where), threads=threads)
         return self.nearest(packed, k, threads).first(k)
 
+    def close(self, codes: BitCodes, k: int, radius: int, *, threads: int = 1) -> Hits:
+        """Return what :meth:`search` does, where rows beyond a radius may be missing; that takes less time."""
+        return self.nearest(_packed(self, codes, k), k, threads, radius).first(k)
+
     def within(
         self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1
     ) -> RaggedHits:
@@ -306,14 +311,19 @@ class RowIndex:
         found = self.postings.all(self.engine.ball(packed, radius, threads), len(packed))
         return found if where is None else found.at(IdFilter.of(where).allows(found.ids))
 
-    def nearest(self, packed: NDArray[np.uint8], k: int, threads: int) -> RaggedHits:
-        """Return at least the k first rows of each query, uint8[Q, W], or all rows."""
+    def nearest(self, packed: NDArray[np.uint8], k: int, threads: int, radius: int | None = None) -> RaggedHits:
+        """Return at least the k first rows of each query, uint8[Q, W], or all rows.
+
+        With a radius, rows beyond it may be missing.
+        """
+        engine = self.engine
+        search = engine.nearest if radius is None else partial(engine.close, radius=radius)
         # Each query expands to at most k codes of at most ``longest`` rows.
         at_once = max(1, ROWS_AT_ONCE // (min(k, self.n_codes or 1) * min(k, self.postings.longest or 1)))
         parts = []
         for start in range(0, max(len(packed), 1), at_once):
             block = packed[start : start + at_once]
-            parts.append(self.postings.nearest(self.engine.nearest(block, k, threads), k, len(block)))
+            parts.append(self.postings.nearest(search(block, k, threads=threads), k, len(block)))
         return parts[0] if len(parts) == 1 else RaggedHits.join(parts)
 
 
@@ -437,6 +447,18 @@ class DeltaIndex:
         packed = _packed(self, codes, k)
         hits = search_filtered(self.base, packed, k, self._where(where), threads=threads)
         return hits.merge(self.delta.search(codes, k, where, threads=threads)) if self.delta else hits
+
+    def close(self, codes: BitCodes, k: int, radius: int, *, threads: int = 1) -> Hits:
+        """Return what :meth:`search` does, where rows beyond a radius may be missing."""
+        packed = _packed(self, codes, k)
+        wanted = k + min(k, len(self.removed))
+        ranked = self.base.nearest(packed, wanted, threads, radius).begin(wanted)
+        hits = ranked.at(self._left.allows(ranked.ids)).first(k)
+        # Nearer rows may be behind those that were removed.
+        short = np.flatnonzero((hits.count < k) & (np.diff(ranked.offsets) == wanted))
+        if len(short):
+            hits.put(short, search_filtered(self.base, packed[short], k, self._left, threads=threads))
+        return hits.merge(self.delta.close(codes, k, radius, threads=threads)) if self.delta else hits
 
     def within(
         self, codes: BitCodes, radius: int, where: NDArray[np.int64] | None = None, *, threads: int = 1

@@ -46,13 +46,13 @@ class Hits:
         count = int(self.count[query])
         return self.ids[query, :count], self.distances[query, :count]
 
-    def merge(self, other: Hits) -> Hits:
-        """Return the first k of these hits and of the hits of another index with other rows."""
-        ids: NDArray[np.int64] = np.concatenate([self.ids, other.ids], axis=1)
-        distances: NDArray[np.uint16] = np.concatenate([self.distances, other.distances], axis=1)
-        k = self.ids.shape[1]
+    def merge(self, *others: Hits) -> Hits:
+        """Return the first k of these hits and of the hits of other indexes with other rows."""
+        parts, k = (self, *others), self.ids.shape[1]
+        ids: NDArray[np.int64] = np.concatenate([part.ids for part in parts], axis=1)
+        distances: NDArray[np.uint16] = np.concatenate([part.distances for part in parts], axis=1)
         order = np.lexsort((ids, distances), axis=1)[:, :k]
-        count = np.minimum(self.count + other.count, k)
+        count = np.minimum(sum(part.count for part in parts), k)
         return Hits(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1), count)
 
     def put(self, queries: NDArray[np.int64], hits: Hits) -> None:

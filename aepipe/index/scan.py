@@ -168,6 +168,10 @@ class Scan:
         query = np.repeat(np.arange(len(packed)), k)
         return CodeHits(query, distances.ravel().astype(np.uint16), positions.ravel())
 
+    def close(self, packed: NDArray[np.uint8], k: int, radius: int, threads: int = 1) -> CodeHits:
+        """Return what :meth:`nearest` does, where codes beyond a radius may be missing."""
+        return self.nearest(packed, k, threads)
+
     def _within_limits(self, packed: NDArray[np.uint8], k: int, threads: int) -> CodeHits:
         """Search within the k-th distance among a sample: that among all codes is no larger."""
         limits = self._search_flat(self._sample, packed, k, threads)[0][:, -1]

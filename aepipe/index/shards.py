@@ -5,6 +5,10 @@ all of them the same, and where a row lies is known without asking. Each part is
 its own added and removed rows. The first k of S ordered answers are the first k of all rows, ties by id included, so
 the answer of exact shards is that of one exact index.
 
+Each shard alone would have to look for its own k nearest rows, of which most are too far. So where codes are looked up,
+all shards are asked for what lies within a radius that mostly holds k rows of all of them. Where it holds fewer, the
+k-th row that was seen says how far the k nearest are at most, and that is the radius of a second look.
+
 Where a search takes long enough, the shards are searched at the same time, in threads.
 
 Legend: S shards, Q queries, k neighbours.
@@ -17,7 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,7 +31,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes, check_same
 from aepipe.errors import QueryError
 from aepipe.index import hamming
-from aepipe.index.cost_model import Reach, scan_cost
+from aepipe.index.cost_model import Reach, bound, scan_cost
 from aepipe.index.hamming import DeltaIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.postings import checked_ids
@@ -36,6 +40,8 @@ Ids = NDArray[np.int64]
 Part: TypeAlias = RowIndex | DeltaIndex
 Result = TypeVar("Result")
 
+MOSTLY = 0.8
+"""Share of questions whose k nearest rows should lie within the radius that is asked for first."""
 WORTH_THREADS = 1e6
 """Expected nanoseconds of a search in one shard, from which on all are searched at the same time."""
 
@@ -127,7 +133,7 @@ class Shards:
         self.parts = list(parts)
         self.n_bits = parts[0].n_bits
         self.fingerprint = next((part.fingerprint for part in parts if part.fingerprint), "")
-        self._costs: dict[int, float] = {}
+        self._plans: dict[int, tuple[float, int | None]] = {}
 
     @property
     def n_codes(self) -> int:
@@ -175,17 +181,42 @@ class Shards:
 
     def search(self, codes: BitCodes, k: int, where: Ids | None = None, *, threads: int = 1) -> Hits:
         """Return the k nearest rows of each code; see :meth:`HammingIndex.search`."""
-        if k not in self._costs:
-            self._costs[k] = max(_cost(part, k) for part in self.parts)
-        expected = len(codes) * self._costs[k]
-        found = self._ask(expected, where, lambda part, own: part.search(codes, k, own, threads=threads))
-        return reduce(Hits.merge, found)
+        cost, radius = self._plan(k)
+        if where is None and radius is not None:
+            return self._by_radius(codes, k, radius, threads)
+        found = self._ask(len(codes) * cost, where, lambda part, own: part.search(codes, k, own, threads=threads))
+        return found[0].merge(*found[1:])
 
     def within(self, codes: BitCodes, radius: int, where: Ids | None = None, *, threads: int = 1) -> RaggedHits:
         """Return every row at most ``radius`` bits away; see :meth:`HammingIndex.within`."""
         expected = len(codes) * max(scan_cost(self.n_bits, part.n_codes) for part in self.parts)
         found = self._ask(expected, where, lambda part, own: part.within(codes, radius, own, threads=threads))
         return RaggedHits.merge(found)
+
+    def _by_radius(self, codes: BitCodes, k: int, radius: int, threads: int) -> Hits:
+        """Return the k nearest rows of each code: those within a radius, and where they are too few, within another."""
+        hits = self._close(codes, k, radius, threads)
+        far = hits.distances[:, -1].copy()  # where fewer than k were seen, more than any distance
+        for limit in np.unique(far[far > radius]).tolist():
+            open_ = np.flatnonzero(far == limit)
+            hits.put(open_, self._close(codes[open_], k, min(limit, self.n_bits), threads))
+        return hits
+
+    def _close(self, codes: BitCodes, k: int, radius: int, threads: int) -> Hits:
+        """Return the k nearest rows of each code, where rows beyond a radius may be missing."""
+        expected = len(codes) * self._plan(k)[0]
+        found = self._ask(expected, None, lambda part, _: part.close(codes, k, radius, threads=threads))
+        return found[0].merge(*found[1:])
+
+    def _plan(self, k: int) -> tuple[float, int | None]:
+        """Return the expected nanoseconds of a query in the dearest shard, and a radius that mostly holds k rows.
+
+        The radius is None where a shard is scanned.
+        """
+        if k not in self._plans:
+            costs, radii = zip(*(_plan_of(part, k, len(self.parts)) for part in self.parts), strict=True)
+            self._plans[k] = max(costs), None if None in radii else min(radii)
+        return self._plans[k]
 
     def _ask(self, expected: float, where: Ids | None, ask: Callable[[Part, Ids | None], Result]) -> list[Result]:
         """Return the answers of all shards, in their order; each is expected to take some nanoseconds."""
@@ -200,11 +231,17 @@ def _places(ids: Ids, count: int) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(ids % count == number) for number in range(count)]
 
 
-def _cost(part: Part, k: int) -> float:
-    """Return the expected nanoseconds of a query."""
+def _plan_of(part: Part, k: int, count: int) -> tuple[float, int | None]:
+    """Return the expected nanoseconds of a query in one of S shards, and the radius that is asked for first."""
     engine = part.base.engine if isinstance(part, DeltaIndex) else part.engine
     reach: Reach | None = getattr(engine, "reach", None)
-    return scan_cost(part.n_bits, len(engine)) if reach is None else reach.cost(k, part.n_bits, len(engine))
+    if reach is None:
+        return scan_cost(part.n_bits, len(engine)), None
+    alone = reach.cost(k, part.n_bits, len(engine))
+    stage = reach.stage_for(max(1, k / count), MOSTLY)
+    if stage is None or (cost := reach.stage(stage, part.n_bits, len(engine))) >= alone:
+        return alone, None
+    return cost, bound(reach.n_parts, stage)
 
 
 @cache

@@ -15,7 +15,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from aepipe.learn.autoencoder import Autoencoder
@@ -32,6 +31,8 @@ def match_bits(old: Bits, new: Bits, parts: Sequence[int] = ()) -> tuple[NDArray
         new: the same rows under the new encoder.
         parts: lengths of prefixes that are codes of their own.
     """
+    from scipy.optimize import linear_sum_assignment  # here, because most nights do not wait for it
+
     # With -1 and 1 for the bits, a product counts agreements minus disagreements; its sign is the sense of the match.
     agreement = (2 * old.astype(np.float64) - 1).T @ (2 * new.astype(np.float64) - 1)
     width = old.shape[1]

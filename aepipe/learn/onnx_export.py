@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from aepipe.errors import CorruptError
 from aepipe.learn.autoencoder import Autoencoder
+from aepipe.learn.graph_templates import graph_of
 
 BATCH = 32
 """Rows per call of an encoder's graph. It is fixed, so that the bits of a row do not depend on its batch."""
@@ -59,7 +60,7 @@ def freeze(
     # A copy: export moves a module to the CPU and to float32, and training may go on.
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K, lift)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
-    return exported(frozen, items, {"items": ["embedding", "logits", "bits"]})
+    return _again(frozen, items, {"items": ["embedding", "logits", "bits"]})
 
 
 class Frozen(nn.Module):
@@ -72,6 +73,10 @@ class Frozen(nn.Module):
         self.posteriors = [layer.posterior for layer in layers[:-1]]
         self.to_bits = layers[-1].net.encoder
         self.register_buffer("threshold", threshold_K)
+
+    def extra_repr(self) -> str:
+        """Return what the output depends on besides the networks."""
+        return f"posteriors={self.posteriors}, lift={self._lift}"
 
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return float32[B, H], float32[B, K] and uint8[B, K] for uint8 or float32 [B, *shape]."""
@@ -94,7 +99,13 @@ def freeze_decoder(model: Autoencoder) -> bytes:
         model: the unrolled stack.
     """
     bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
-    return exported(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=0)
+    return _again(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=0)
+
+
+def _again(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: int | None = None) -> bytes:
+    """Return what :func:`exported` returns, without an export where one of an equal network is known."""
+    module = module.cpu().float().eval()
+    return graph_of(module, example, names, lambda: exported(module, example, names, free=free))
 
 
 class Rebuilding(nn.Module):
@@ -104,6 +115,10 @@ class Rebuilding(nn.Module):
         super().__init__()
         self.decoder = model.net.decoder
         self._likelihood = model.likelihood
+
+    def extra_repr(self) -> str:
+        """Return what the output depends on besides the network."""
+        return f"likelihood={self._likelihood!r}"
 
     def forward(self, bits: Tensor) -> Tensor:
         """Return float32[B, *shape] for uint8[B, K]."""

@@ -1,6 +1,7 @@
 """Encode rows: only those without a code are encoded, and known codes are reused.
 
-Rows that are a list of parts have a segment for each part, which an engine makes; that of a part that stays is reused.
+Rows that are a list of parts have a segment for each part, which an engine makes; that of a part that stays is reused,
+and in others the codes of rows that stay are copied.
 
 Files: :class:`aepipe.store.layout.Codes`, that is ids, int64[N] ascending, and codes, uint8[N, W], packed as
 :mod:`aepipe.codes.bitcodes` says; with them, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as
@@ -30,6 +31,8 @@ from aepipe.engines.local import threads_for
 from aepipe.errors import SourceError, shortened
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes
+from aepipe.pipeline.parts.codes import CodesBefore, Copies, copies_of
+from aepipe.pipeline.parts.opened import store_at
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import array_in
@@ -77,6 +80,7 @@ def encode_all(
     rows: Ref,
     *,
     known: Sequence[Ref] = (),
+    before: Ref | None = None,
     embedding: bool = True,
     engine: Engine | None = None,
 ) -> list[Ref]:
@@ -85,8 +89,9 @@ def encode_all(
     Args:
         store: where artifacts are read and written.
         model: the encoder.
-        rows: the collection; where it is a list of parts, each of them has a segment, and ``known`` ones are left out.
+        rows: the collection; where it is a list of parts, each has a segment, into which known codes are copied.
         known: segments of codes that this encoder made earlier.
+        before: the rows that those are of; only a list of parts needs it.
         embedding: keep the embeddings too, one byte for each unit.
         engine: that encodes parts; that of the environment where it is None.
 
@@ -98,7 +103,10 @@ def encode_all(
     table, engine = Rows(store.path(rows)), engine or engines.resolve()
     pairs = zip(store.parts(rows), table.parts, strict=True)
     refs = [ref_of("segment", _of_part(model, part, one.runs(), embedding)) for part, one in pairs]
-    missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
+    lacking = [number for number, ref in enumerate(refs) if not store.reuse(ref)]
+    same = before is not None and _features(store, before) == _features(store, rows)
+    then = CodesBefore(store, before if same and lacking else None, known, _like(model, embedding))
+    missing = [Part(one, f"{rows} {then.holding(table.part(one).runs())}".strip()) for one in lacking]
     threads = threads_for(engine, len(missing))
     given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
     work = Work("encode", encode_part, given)
@@ -113,7 +121,8 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
     """Encode one part of a list of rows, unless that was done before.
 
     Args:
-        part: its number in the list, and the reference of the list.
+        part: its number in the list, and the reference of the list; after spaces follow codes that may be copied, as
+            :meth:`aepipe.pipeline.parts.codes.CodesBefore.holding` names them.
         store: the folder of the store.
         model: the encoder.
         embedding: keep the embeddings too.
@@ -123,7 +132,8 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
         SourceError: a row has no code.
     """
     began = time.monotonic()
-    place, encoder, table = _opened(store, Ref.parse(model), Ref.parse(part.ref))
+    listed, *said = part.ref.split()
+    place, encoder, table = _opened(store, Ref.parse(model), Ref.parse(listed))
     one = Ref("rows", table.part_names[part.number])
     place.path(one)
     rows = table.part(part.number)
@@ -132,8 +142,9 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
     if not place.reuse(ref):
         place.verified(one)
         ids = np.sort(rows.ids())
+        copies = copies_of(store, said, embedding=embedding)
         with place.draft("segment") as draft:
-            _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads)
+            _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads, copies=copies)
             facts = {"kind": "codes", "fingerprint": encoder.fingerprint, "n_bits": encoder.n_bits, "rows": len(ids)}
             draft.finish(inputs, facts)
     return Done(part.number, str(ref), rows=len(rows), seconds=time.monotonic() - began)
@@ -141,27 +152,43 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
 
 @lru_cache(2)
 def _opened(store: str, model: Ref, rows: Ref) -> tuple[Store, Encoder, Rows]:
-    place = Store(store)
+    place = store_at(store)
     return place, Encoder.open(place.verified(model)), Rows(place.path(rows, with_parts=False))
 
 
 def _of_part(model: Ref, part: Ref, runs: NDArray[np.int64], embedding: bool) -> dict[str, Any]:
     """Return what decides the codes of a part: also its ids, which are in the segment."""
-    inputs = {"stage": "encode", "version": VERSION, "model": str(model), "rows": str(part)}
-    return inputs | {"ids": digest_of(runs.tolist()), "embedding": embedding}
+    return _like(model, embedding) | {"rows": str(part), "ids": digest_of(runs.tolist())}
+
+
+def _like(model: Ref, embedding: bool) -> dict[str, Any]:
+    """Return what decides codes besides the rows."""
+    return {"stage": "encode", "version": VERSION, "model": str(model), "embedding": embedding}
+
+
+def _features(store: Store, rows: Ref) -> object:
+    return store.manifest(rows).inputs.get("features")
 
 
 def _encode(
-    encoder: Encoder, table: Rows, ids: NDArray[np.int64], folder: Path, *, embedding: bool, threads: int = 0
+    encoder: Encoder,
+    table: Rows,
+    ids: NDArray[np.int64],
+    folder: Path,
+    *,
+    embedding: bool,
+    threads: int = 0,
+    copies: Copies | None = None,
 ) -> None:
-    """Write the codes of some rows in the order of their ids, block by block."""
+    """Write the codes of some rows in the order of their ids, block by block; those that can be copied are."""
     np.save(folder / layout.Codes.IDS, ids)
     # Mapped, because codes and embeddings of all rows may not fit into memory.
     codes = array_in(folder / layout.Codes.CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
     finer = array_in(folder / encoders.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
+    wanted = copies.copy(table, ids, codes, finer) if copies is not None else ids
     seen = 0
-    for block, items in table.batches(BLOCK):
-        new = np.isin(block, ids, assume_unique=True)
+    for block, items in table.batches(BLOCK) if len(wanted) else ():
+        new = np.isin(block, wanted, assume_unique=True)
         if new.any():
             found = encoder.encode(items[new], threads=threads or os.cpu_count() or 1)
             _check(table, block[new], items[new], found)
@@ -192,7 +219,8 @@ def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) 
     """Return the segments of codes that still hold for the present rows.
 
     A row keeps its id when the bytes under its key change, so its old code would be wrong: it is left out. Codes of
-    vanished rows do no harm and stay. :data:`MOST` segments are merged into one. None holds for rows in parts.
+    vanished rows do no harm and stay. :data:`MOST` segments are merged into one. For rows in parts all are returned,
+    which :func:`encode_all` copies from.
 
     Args:
         store: where artifacts are read and written.
@@ -201,7 +229,7 @@ def reuse_codes(store: Store, codes: Sequence[Ref], *, before: Ref, after: Ref) 
         after: the present rows.
     """
     if store.parts(after):  # each part has a segment of its own
-        return []
+        return list(codes)
     old, new = (Rows(store.verified(ref)) for ref in (before, after))
     old_ids, new_ids = old.ids(), new.ids()
     both, at_old, at_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)

@@ -7,13 +7,11 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from numpy.typing import NDArray
 
 from aepipe.errors import SourceError
 from aepipe.sources.item import Item, Source
@@ -39,16 +37,9 @@ class RowsTaken:
         folder: an existing folder.
         source: that gives the items.
         before: rows that the same source may give again; None where there are none.
-        feature: returns features that are known, by the number that was found for them; those of ``before`` by their
-            position, where it is None.
     """
 
-    def __init__(
-        self, folder: Path, source: Source, before: Rows | None, feature: Callable[[int], NDArray[Any]] | None = None
-    ) -> None:
-        if feature is None and before is not None:
-            feature = before.feature
-        self._feature = feature
+    def __init__(self, folder: Path, source: Source, before: Rows | None) -> None:
         self._folder = folder
         self._source = source
         self._before = before
@@ -78,8 +69,8 @@ class RowsTaken:
             return
         features = outcome.features
         if features is None:
-            assert self._feature is not None
-            features = self._feature(outcome.known)
+            assert self._before is not None
+            features = self._before.feature(outcome.known)
         self._started().append(
             Row(
                 id=row_id,

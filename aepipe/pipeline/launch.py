@@ -1,12 +1,15 @@
-"""A training shared out over several processes, on one machine or on several, by torchrun.
+"""A training shared out over several processes, by torchrun or on a cluster.
 
 The stage writes an order, starts :mod:`aepipe.pipeline.worker` that many times, and reads what the first one says: its
 progress, and at the end the reference of what was made. A process that dies is started again, with all others, and they
 go on from the last checkpoint. How many there are changes no number of the result, so it is in no digest.
 
-On one machine the processes meet by files and talk on 127.0.0.1. Several machines have one store between them, in a
-folder that all of them see, and meet at an address of the first. Whoever reaches that address can run programs there,
-as torchrun has no passwords: it belongs into a private network.
+Where the engine is a cluster that runs processes together (:class:`aepipe.engines.Gathers`), these are placed there by
+:mod:`aepipe.pipeline.cluster`, at most that many in all. Else torchrun starts them. On one machine they meet by files
+and talk on 127.0.0.1; several machines meet at an address of the first, and :func:`join` adds processes there.
+
+Machines have one store between them, in a folder that all of them see. Whoever reaches the addresses where they meet
+can run programs there, as torchrun has no passwords: they belong into a private network.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aepipe import errors
+from aepipe import engines, errors
 from aepipe.engines import environment
 from aepipe.errors import RecipeError, StoreError, TrainingError
 from aepipe.learn.shards import few
@@ -44,7 +47,7 @@ RESTARTS = 10
 """Times that dead processes of one machine are started again."""
 ORDER, LOG = "order.json", f"processes-{socket.gethostname()}.log"
 """Files beside the checkpoints: what is to be trained, and what the processes of this machine wrote."""
-WORKER = "aepipe.pipeline.worker"
+WORKER, CLUSTER = "aepipe.pipeline.worker", "aepipe.pipeline.cluster"
 SETTLING = "last_call_timeout=5,keep_alive_interval=2,keep_alive_max_attempt=3"
 """How machines wait for each other: seconds for others to join; lost are those that are silent for three times two."""
 LOOK_EVERY = 1.0
@@ -58,7 +61,7 @@ class Launch:
     """Processes that are to share out a training.
 
     Attributes:
-        processes: on each machine.
+        processes: on each machine; on a cluster, in all.
         meet: ``HOST:PORT``, an address of this machine, where other machines join; empty for this one alone.
         limit: seconds to wait for a step of another process, before it counts as lost.
         save_every: seconds between two checkpoints.
@@ -113,7 +116,8 @@ class Launch:
             TrainingError: processes died again and again.
         """
         self.check(stack.compute.shards)
-        if self.meet:
+        cluster = not self.meet and hasattr(engines.resolve(), "together")
+        if self.meet or cluster:
             _check_shared(store)
         work = store.work(ref)
         table = stack.recipe.model_dump(mode="json")
@@ -124,7 +128,7 @@ class Launch:
         order |= {"recipe": table, "file": str(stack.recipe.file), "launch": asdict(self), "run": run}
         write_durably(file, json.dumps(order))
         try:
-            with self.started(store, file, run, stack.compute.shards) as process:
+            with self.started(store, file, run, stack.compute.shards, cluster=cluster) as process:
                 for line in process.stdout or ():
                     _heard(line)
         finally:
@@ -135,9 +139,9 @@ class Launch:
 
     @contextmanager
     def started(
-        self, store: Store, order: Path, run: str, shards: int, *, host: bool = True
+        self, store: Store, order: Path, run: str, shards: int, *, host: bool = True, cluster: bool = False
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start torchrun; it has ended when the block is left.
+        """Start what starts the processes; it has ended when the block is left.
 
         Args:
             store: as this machine sees it.
@@ -145,11 +149,15 @@ class Launch:
             run: a name that all machines of it know.
             shards: slices of a batch.
             host: machines meet here.
+            cluster: the engine runs them.
         """
         with tempfile.TemporaryDirectory() as folder, (order.parent / LOG).open("a", encoding="utf-8") as log:
             command = [*self._torchrun(run, shards, host=host), "-m", WORKER, str(order), store.address, folder]
+            if cluster:
+                command = [sys.executable, "-m", CLUSTER, str(order), store.address]
+            env = dict(os.environ) if cluster else self._environment()
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment(), start_new_session=True
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=env, start_new_session=True
             )
             try:
                 yield process

@@ -1,10 +1,10 @@
-"""One of the processes that share out a training; torchrun starts it.
+"""One of the processes that share out a training; torchrun or a cluster starts it.
 
     python -m aepipe.pipeline.worker ORDER STORE FOLDER
 
-:mod:`aepipe.pipeline.launch` has written the order. The first one tells its progress, and how it ended, as JSON lines
-on its standard output. An error that a user can mend ends all processes as if they were done: to start them again would
-not mend it.
+This is how torchrun starts it; a cluster calls :func:`seated`. :mod:`aepipe.pipeline.launch` has written the order. The
+first one tells its progress, and how it ended, as JSON lines. An error that a user can mend ends all processes as if
+they were done: to start them again would not mend it.
 """
 
 from __future__ import annotations
@@ -14,68 +14,99 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aepipe import errors
 from aepipe import recipe as recipes
+from aepipe.engines import Seat
 from aepipe.errors import AepipeError, StoreError, TrainingError
 from aepipe.learn.world import device_of, joined
 from aepipe.log import Progress
 from aepipe.pipeline.finetune import finetune
-from aepipe.pipeline.launch import Launch
+from aepipe.pipeline.launch import Launch, interface_of
 from aepipe.pipeline.pretrain import pretrain
 from aepipe.pipeline.resolve import ResolvedStack, resolve_stack
 from aepipe.store.artifacts import Ref, Store
 
+Tell = Callable[[str], None]
+"""Takes a JSON line about what a training does, or how it ended."""
+
 
 class Telling(logging.Handler):
-    """Writes each step of a stage as a JSON line."""
+    """Tells each step of a stage."""
+
+    def __init__(self, to: Tell) -> None:
+        super().__init__()
+        self._to = to
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; where nobody reads any more, end what was started for the reader."""
+        """Tell what a record says."""
         found = Progress.of(record)
-        if found is None:
-            return
-        try:
-            tell("step", stage=found.stage, done=found.done, total=found.total, note=found.note)
-        except BrokenPipeError:
-            os.kill(os.getppid(), signal.SIGTERM)
+        if found is not None:
+            self._to(line("step", stage=found.stage, done=found.done, total=found.total, note=found.note))
 
 
-def tell(what: str, **about: object) -> None:
-    """Write a JSON line."""
-    sys.stdout.write(json.dumps({"what": what, **about}) + "\n")
-    sys.stdout.flush()
+def line(what: str, **about: object) -> str:
+    """Return a JSON line."""
+    return json.dumps({"what": what, **about})
 
 
-def work(order: Mapping[str, Any], store: Store, folder: Path) -> int:
-    """Take part in a training; return the exit status.
+def write(text: str) -> None:
+    """Write a line; where nobody reads any more, end what was started for the reader."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
+def seated(seat: Seat, tell: Tell, *, order: Mapping[str, Any], store: str) -> None:
+    """Take part in a training as one of the processes of a cluster.
+
+    Args:
+        seat: among them.
+        tell: takes lines, from any machine.
+        order: written by :mod:`aepipe.pipeline.launch`.
+        store: its address.
+    """
+    host, _, port = seat.meet.rpartition(":")
+    os.environ |= {"RANK": str(seat.rank), "WORLD_SIZE": str(seat.size), "MASTER_ADDR": host, "MASTER_PORT": port}
+    # A cluster shows each process the devices that are its own.
+    os.environ |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    if interface := interface_of(seat.here):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    tell(line("seat", text=f"process {seat.rank + 1} of {seat.size}, pid {os.getpid()}, on {seat.here}"))
+    work(order, Store(store), None, tell)
+
+
+def work(order: Mapping[str, Any], store: Store, meet: Path | None, tell: Tell) -> None:
+    """Take part in a training.
 
     Args:
         order: written by :mod:`aepipe.pipeline.launch`.
         store: where artifacts are read and written.
-        folder: on this machine, for the files of this run.
+        meet: a file by which the processes of one machine find each other; None where they have an address.
+        tell: takes what the first process does.
     """
     first = os.environ["RANK"] == "0"
     if first:
         progress = logging.getLogger("aepipe.progress")
         progress.setLevel(logging.INFO)
-        progress.addHandler(Telling())
+        progress.addHandler(Telling(tell))
         progress.propagate = False
     try:
-        train(order, store, folder)
+        train(order, store, meet)
     except AepipeError as error:
         if first:
-            tell("error", **errors.told(error))
+            tell(line("error", **errors.told(error)))
         elif not isinstance(error, TrainingError):  # all have that one
             raise
-    return 0
 
 
-def train(order: Mapping[str, Any], store: Store, folder: Path) -> Ref:
+def train(order: Mapping[str, Any], store: Store, meet: Path | None) -> Ref:
     """Do the stage of an order.
 
     Raises:
@@ -84,9 +115,7 @@ def train(order: Mapping[str, Any], store: Store, folder: Path) -> Ref:
     launch, ref = Launch(**order["launch"]), Ref.parse(order["ref"])
     stack = resolve_stack(recipes.parse(order["recipe"], Path(order["file"])))
     device = device_of(stack.compute.device)
-    meet = None if launch.meet else folder / f"meet-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     with joined(device, limit=launch.limit, meet=meet) as world:
-        sys.stderr.write(f"process {world.rank + 1} of {world.size}, pid {os.getpid()}\n")
         if world.tell(store.has(ref)):  # as the first sees it: others may see it late
             return ref
         stack = replace(stack, compute=replace(stack.compute, device=device, world=world))
@@ -111,6 +140,13 @@ def _finetune(store: Store, stack: ResolvedStack, given: Mapping[str, Any], save
 STAGES = {"pretrain": _pretrain, "finetune": _finetune}
 
 
+def _started(file: Path, address: str, folder: Path) -> None:
+    """Take part as a process that torchrun has started."""
+    order = json.loads(file.read_text(encoding="utf-8"))
+    sys.stderr.write(f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}, pid {os.getpid()}\n")
+    meet = folder / f"meet-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    work(order, Store(address), None if order["launch"]["meet"] else meet, write)
+
+
 if __name__ == "__main__":
-    file, address, folder = sys.argv[1:]
-    sys.exit(work(json.loads(Path(file).read_text(encoding="utf-8")), Store(address), Path(folder)))
+    _started(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

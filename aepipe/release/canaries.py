@@ -147,7 +147,7 @@ def _asked(release: Release, canary: Canary, base: Path) -> Outcome:
         question = _question(release, canary, base)
         if question.failure is not None:
             return Outcome(False, f"canary {canary.name}: {question.failure}")
-        options: QueryOptions = {"k": canary.within, "others": question.row is not None}
+        options: QueryOptions = {"k": canary.within, "others": question.row_id is not None}
         (found,) = answer(release, [question], search_options(release, options))
     except AepipeError as error:
         return Outcome(False, f"canary {canary.name}: {error}")

@@ -42,7 +42,7 @@ def fused(release: Release, fulltext: FullText, asked: Sequence[Question], optio
     wide = replace(options, top=max(DEPTH, options.wanted), factor=None)
     for question, found in zip(asked, search(release, asked, wide), strict=True):
         by_code = [] if is_unknown(question) else found.ids.tolist()
-        own = [] if question.row is None or not options.others else [question.row.id]
+        own = [] if question.row_id is None or not options.others else [question.row_id]
         words = fulltext.search(_text(release, question), DEPTH + len(own), options.where)
         ids = ranked(by_code, [one for one in words.tolist() if one not in own])
         yield _measured(release, question, np.array(ids[: options.wanted], np.int64), found.nearest)
@@ -54,7 +54,8 @@ def check_asked(questions: Sequence[Question]) -> None:
     Raises:
         QueryError: one is a bare code.
     """
-    bare = next((one for one in questions if not (one.failure or one.row or one.meaning or one.data)), None)
+    others = (one for one in questions if one.row_id is None)
+    bare = next((one for one in others if not (one.failure or one.meaning or one.data)), None)
     if bare is not None:
         raise QueryError(f"{bare.text}: has no words to look for: leave out --hybrid, or ask with a document or a row")
 
@@ -91,10 +92,11 @@ def ranked(first: Sequence[int], second: Sequence[int]) -> list[int]:
 def _text(release: Release, question: Question) -> str:
     """Return the text of a question; empty where it has none."""
     read = text_reader(release)
-    if question.row is None:
+    if question.row_id is None:
         return read(question.data, question.text) if question.data else ""
+    (row,) = release.describe([question.row_id])
     try:
-        return read(original(release, question.row.place), question.row.key)
+        return read(original(release, row.place), row.key)
     except ItemError:
         return ""
 

@@ -133,26 +133,46 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: 
         return registry.promote(store, own, ref, why=why)
 
 
-def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0) -> Event:
+def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0, dry_run: bool = False) -> Event:
     """Verify the release before the present one and put it back into service.
 
     It works where the present release is damaged, which is when it is needed most.
+
+    Args:
+        store: where both are.
+        name: of the collection; None for the only one.
+        why: the reason, for the log.
+        wait: seconds to wait for a run that is writing.
+        dry_run: write nothing; the event says what would be done, and has no time.
 
     Raises:
         NotFoundError: there was none before.
         CorruptError: it is damaged.
         BusyError: a run is writing under that name.
     """
-    chosen, _ = registry.resolve(store, name)
+    chosen, now = registry.resolve(store, name)
+    if dry_run:
+        return Event("", chosen, "rollback", now.digest, _whole_before(store, chosen).digest, why)
     with registry.lock(store, chosen, wait=wait):
-        ref = registry.previous(store, chosen)
-        try:
-            verify(store, ref)
-        except (NotFoundError, CorruptError) as error:
-            why = str(error).replace(MENDED_BY, "`aepipe history` lists the others, and `aepipe promote` takes one")
-            raise type(error)(f"{chosen}: the release before cannot be put back: {why}") from None
+        ref = _whole_before(store, chosen)
         mark_used(store, ref)
         return registry.promote(store, chosen, ref, why=why, action="rollback")
+
+
+def _whole_before(store: Store, name: str) -> Ref:
+    """Return the release before the one in service, after reading every byte of it.
+
+    Raises:
+        NotFoundError: there was none before, or it is gone.
+        CorruptError: it is damaged.
+    """
+    ref = registry.previous(store, name)
+    try:
+        verify(store, ref)
+    except (NotFoundError, CorruptError) as error:
+        why = str(error).replace(MENDED_BY, "`aepipe history` lists the others, and `aepipe promote` takes one")
+        raise type(error)(f"{name}: the release before cannot be put back: {why}") from None
+    return ref
 
 
 def mark_used(store: Store, ref: Ref) -> None:

@@ -25,6 +25,7 @@ from aepipe.release.words import NOTHING, Mixture, advice, answers_words, featur
 from aepipe.sources.arguments import items_named
 from aepipe.sources.asked import STDIN, not_utf8, told, words_in
 from aepipe.sources.item import Decode, Item, asking
+from aepipe.store.segments import ids_of
 from aepipe.words import Meaning
 
 AT_ONCE = 256
@@ -186,9 +187,16 @@ def questions_from_bytes(
 
 
 def questions_from_rows(
-    release: Release, ids: Sequence[int], keys: Sequence[str], mixture: Mixture = NOTHING
+    release: Release, ids: Sequence[int], keys: Sequence[str], mixture: Mixture = NOTHING, *, embedded: bool = True
 ) -> Iterator[Question]:
     """Look up the codes of rows of the collection; with words added, they are encoded.
+
+    Args:
+        release: that is asked.
+        ids: of rows.
+        keys: of further rows.
+        mixture: words that are added to each.
+        embedded: embeddings are wanted, too, where they are kept.
 
     Raises:
         QueryError: there is no such id or key.
@@ -198,16 +206,19 @@ def questions_from_rows(
     named = [(f"id {row_id}", row_id) for row_id in ids] + [(f"key {key}", release.id_of(key)) for key in keys]
     wanted = [row_id for _, row_id in named]
     if mixture:
+        release.items.check(ids_of(wanted))
         meanings = [mixed(release, Meaning(features), mixture) for features in features_of(release, wanted)]
-        rows = zip(named, release.describe(wanted), strict=True)
-        yield from _of_meanings(release, [Question(mixture.named(text), row=row) for (text, _), row in rows], meanings)
+        asked = [Question(mixture.named(text), row_id=row_id) for text, row_id in named]
+        yield from _of_meanings(release, asked, meanings)
         return
     codes = release.whole.codes_of(wanted)
-    kept = release.segments.width is not None
-    embeddings = release.segments.embeddings_of(np.array(wanted, np.int64)) if kept else [None] * len(wanted)
-    for place, ((text, _), row) in enumerate(zip(named, release.describe(wanted), strict=True)):
+    kept = embedded and release.segments.width is not None
+    embeddings: Iterable[NDArray[np.int8] | None] = repeat(None)
+    if kept:
+        embeddings = release.segments.embeddings_of(np.array(wanted, np.int64))
+    for place, ((text, row_id), embedding) in enumerate(zip(named, embeddings, strict=False)):
         whole = codes[place : place + 1]
-        yield Question(text, whole.prefix(release.n_bits), row=row, embedding=embeddings[place], whole=whole)
+        yield Question(text, whole.prefix(release.n_bits), row_id=row_id, embedding=embedding, whole=whole)
 
 
 def questions_from_codes(release: Release, codes: Sequence[str] | BitCodes) -> Iterator[Question]:
@@ -377,8 +388,11 @@ def _with_excerpts(release: Release, question: Question, hits: list[Hit]) -> lis
     texts = [hit.row.columns.get(SNIPPET) or "" for hit in hits]
     if max(map(len, texts), default=0) <= SHOWN:
         return hits
-    kind, own = release.encoder.card.source, question.row
-    asked = own.columns.get(SNIPPET) or "" if own else sources.readable(kind, question.data, question.text)
+    kind = release.encoder.card.source
+    if question.row_id is not None:
+        asked = release.describe([question.row_id])[0].columns.get(SNIPPET) or ""
+    else:
+        asked = sources.readable(kind, question.data, question.text)
     shown = [sources.excerpt(kind, text, asked) if len(text) > SHOWN else text for text in texts]
     rows = [replace(hit.row, columns={**hit.row.columns, SNIPPET: text}) for hit, text in zip(hits, shown, strict=True)]
     return [replace(hit, row=row) for hit, row in zip(hits, rows, strict=True)]

@@ -59,8 +59,8 @@ class Question:
         text: what the user called it.
         code: one code; None where the item could not be read.
         data: the bytes of an item from outside.
-        row: the row of the collection that asks.
-        embedding: [H], the floats that the code was made from; None where only the code is known.
+        row_id: the row of the collection that asks; None for what came from outside.
+        embedding: [H], the floats that the code was made from; None where only the code is known, or is enough.
         error: reconstruction error of the item from its code; None where that is not known.
         failure: why there is no code.
         whole: the code with all bits, where only the first ones are compared; None where it is not known.
@@ -72,7 +72,7 @@ class Question:
     text: str
     code: BitCodes | None = None
     data: bytes = b""
-    row: Row | None = None
+    row_id: int | None = None
     embedding: NDArray[np.generic] | None = None
     error: float | None = None
     failure: ItemError | None = None
@@ -400,8 +400,8 @@ def _keep_wanted(
     if not (options.others or options.distinct):
         return ids, distances, nearest
     kept = np.ones(len(ids), bool)
-    if options.others and question.row is not None:
-        kept &= ids != question.row.id
+    if options.others and question.row_id is not None:
+        kept &= ids != question.row_id
     if options.distinct and len(ids):
         places = np.nonzero(kept)[0]
         packed = release.codes_of(ids[places]).packed

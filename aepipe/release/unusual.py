@@ -71,7 +71,7 @@ def unusual(
         options: of the search.
     """
     known = release.confidence
-    outside = [place for place, one in enumerate(asked) if one.row is None and one.meaning is None]
+    outside = [place for place, one in enumerate(asked) if one.row_id is None and one.meaning is None]
     if not outside or (known is None and not is_judged(release)):
         return [None] * len(asked)
     limits = {kind: Strangers.from_dict(limit) for kind, limit in release.scores.get(KEY, {}).items()}

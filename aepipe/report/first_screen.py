@@ -28,10 +28,10 @@ def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[s
         found: its facts, as :func:`aepipe.report.facts.describe` returns them.
         options: that other verbs need to find it: ``--name`` and ``--home``.
     """
-    lines = [f"{found['name']}: {found['rows']:,} items can be asked"]
+    lines = [f"{found['name']}: {_counted(found)} can be asked"]
     if not found["in_service"]:
         lines = [
-            f"{found['name']}: {found['rows']:,} items were learned; they can be asked once they are put into service, "
+            f"{found['name']}: {_counted(found)} were learned; they can be asked once they are put into service, "
             f"with `aepipe promote {found['release'][:12]}`"
         ]
     if read := reading_lines(found["read"]):
@@ -40,6 +40,15 @@ def first_screen(release: Release, found: Mapping[str, Any], options: Sequence[s
         lines += ["", *quality(found["scores"], _is_itq(release.recipe))]
     tries = [(f"  {shlex.join(['aepipe', *words, *options])}", what) for words, what in _next(release)]
     return "\n".join([*lines, "", "Try next:", text_table(tries, left=(0, 1)), *_wordless(release)])
+
+
+def _counted(found: Mapping[str, Any]) -> str:
+    """Return how many items there are, and of how many, where some could not be read.
+
+    A recipe that was derived counts all of them.
+    """
+    rows, lost = found["rows"], sum(fact["count"] for fact in found["read"].get("unreadable", ()))
+    return f"{rows:,} of {rows + lost:,} items" if lost else f"{rows:,} items"
 
 
 def _wordless(release: Release) -> list[str]:

@@ -248,8 +248,9 @@ def _rgb(colour: str) -> NDArray[np.float64]:
 
 def tiles(release: Release, found: Answer) -> Found:
     """Return the pictures of an answer."""
-    question, row = found.question, found.question.row
-    if row is not None:
+    question = found.question
+    if question.row_id is not None:
+        (row,) = release.describe([question.row_id])
         query = tile(release, row)
     else:
         name = Path(question.text).name if question.data else question.text

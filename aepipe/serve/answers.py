@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -270,10 +271,20 @@ def hits_of(release: Release, found: Sequence[Ranked], skipped: int, columns: Se
 def _hits(n_bits: int, one: Ranked, skipped: int, rows: Iterable[tuple[Any, ...]]) -> list[Hit]:
     measures = islice(enumerate(one.found.measures(one.confidence), 1), skipped, None)
     return [
-        Hit(rank, far, round(1 - far / n_bits, SHOWN), sure, cosine, row_id, key or "", shown(label),
-            list(parted(label)), split, None, own)
+        Hit(rank, far, _similarity(far, n_bits), sure, cosine, row_id, key or "", *_labels(label), split, None, own)
         for (rank, (far, sure, cosine)), (row_id, key, label, split, own) in zip(measures, rows, strict=True)
     ]  # fmt: skip
+
+
+@lru_cache(1 << 12)
+def _similarity(distance: int, n_bits: int) -> float:
+    return round(1 - distance / n_bits, SHOWN)
+
+
+@lru_cache(1 << 12)
+def _labels(text: str | None) -> tuple[str | None, list[str]]:
+    """Return the labels of a row as one text, and each; hits share the list, which nobody changes."""
+    return shown(text), list(parted(text))
 
 
 def hit_of(found: Found, columns: Sequence[str]) -> Hit:

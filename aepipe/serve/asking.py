@@ -77,7 +77,13 @@ class Handles:
 
 
 def questions(
-    release: Release, asked: Sequence[Query], handles: Handles, mixture: Mixture = NOTHING, *, hybrid: bool = False
+    release: Release,
+    asked: Sequence[Query],
+    handles: Handles,
+    mixture: Mixture = NOTHING,
+    *,
+    hybrid: bool = False,
+    embedded: bool = True,
 ) -> list[Question | AepipeError]:
     """Return the questions of a request in their order; one that cannot be asked is its error.
 
@@ -87,11 +93,12 @@ def questions(
         handles: earlier uploads.
         mixture: words that are added to each.
         hybrid: whether words that the encoder does not know are looked up in documents, too.
+        embedded: whether the embeddings of rows are wanted.
     """
     found: list[Question | AepipeError | None] = [None] * len(asked)
     # Those that are decoded go together, because the encoder takes a batch in the time of one item.
     named: list[tuple[int, tuple[str, bytes]]] = []
-    together = {} if mixture else _rows(release, asked)
+    together = {} if mixture else _rows(release, asked, embedded=embedded)
     for place, one in enumerate(asked):
         try:
             if place in together:
@@ -133,12 +140,12 @@ def _read(release: Release, named: Sequence[tuple[str, bytes]], mixture: Mixture
         return [error] * len(named)
 
 
-def _rows(release: Release, asked: Sequence[Query]) -> dict[int, Question]:
+def _rows(release: Release, asked: Sequence[Query], *, embedded: bool) -> dict[int, Question]:
     """Return the questions that are rows by id, looked up together; none where one of them is missing."""
     places = [place for place, one in enumerate(asked) if isinstance(one.id, int) and one.crop is UNSET]
     ids = [one.id for one in (asked[place] for place in places) if isinstance(one.id, int)]
     try:
-        return dict(zip(places, queries.questions_from_rows(release, ids, []), strict=True))
+        return dict(zip(places, queries.questions_from_rows(release, ids, [], embedded=embedded), strict=True))
     except QueryError:  # each is looked up alone then, so that only the missing ones are errors
         return {}
 

@@ -22,6 +22,8 @@ from aepipe.serve.pool import Outcome, Pool
 from aepipe.serve.requests import Options, Query
 from aepipe.serve.responses import encoded
 
+STEPS = 2
+"""Steps of the event loop in which others may join a question: who was just answered asks again within two."""
 MOST = 64
 """Questions of one call."""
 HELD = 0.003
@@ -92,7 +94,7 @@ class Batches:
         group = self._short.get((served, options))
         if group is None:
             group = self._short[served, options] = Group(served, options, plan)
-            loop.call_soon(self._at_once, group)
+            loop.call_soon(self._after, STEPS, group)
         group.waiting.append((query, answer))
         return await answer
 
@@ -104,6 +106,13 @@ class Batches:
             group.waiting.append((query, answer))
         answer.get_loop().call_soon(self._call, group)
         return answer
+
+    def _after(self, steps: int, group: Group) -> None:
+        """Answer short questions after some steps of the event loop."""
+        if steps:
+            asyncio.get_running_loop().call_soon(self._after, steps - 1, group)
+        else:
+            self._at_once(group)
 
     def _at_once(self, group: Group) -> None:
         """Answer short questions on the thread of the event loop: all, or as many as there is time for."""

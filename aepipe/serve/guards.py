@@ -135,6 +135,7 @@ class Guard:
     def __init__(self, app: App, settings: Settings, tokens: Tokens | None, metrics: Metrics) -> None:
         self._app = app
         self._settings = settings
+        self._hosts = settings.hosts
         self._tokens = tokens
         self._metrics = metrics
         self._rates = Rates(settings.rate) if settings.rate else None
@@ -180,7 +181,7 @@ class Guard:
             raise TooManyRequestsError(
                 f"more than {self._settings.rate:g} requests a second", headers={"Retry-After": "1"}
             )
-        path = _path(scope)
+        path = path_in(scope)
         if path == "/v1/session" and scope["method"] == "POST" and not self._logins.take(client):
             raise TooManyRequestsError("too many tries: wait a little", headers={"Retry-After": "5"})
         if self._tokens is None:
@@ -200,7 +201,7 @@ class Guard:
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
-        if name not in self._settings.hosts:
+        if name not in self._hosts:
             raise MisdirectedError(f"this service is not called {name or 'nothing'!r}; --allow-host adds a name")
 
     def _check_origin(self, scope: Scope, headers: Mapping[str, str], passage: Passage) -> None:
@@ -211,7 +212,7 @@ class Guard:
             return
         if site in {"cross-site", "same-site"}:
             navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
-            if not navigates or not (_path(scope) == "/" or _path(scope).startswith("/c/")):
+            if not navigates or not (path_in(scope) == "/" or path_in(scope).startswith("/c/")):
                 raise ForbiddenError("asked by a page of another site")
         elif not site and origin and scope["method"] not in SAFE:
             own = origin.partition("://")[2]
@@ -224,9 +225,12 @@ class Guard:
         Raises:
             TooLargeError: the body says that it is too large.
         """
+        reads = scope["method"] not in {"GET", "HEAD"}
+        if not reads and "content-length" not in headers:
+            return receive
         json = headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         most = JSON_BODY if json else self._settings.max_upload
-        if self._settings.shard and _path(scope).endswith("/shard"):
+        if self._settings.shard and path_in(scope).endswith("/shard"):
             most = SHARD_BODY
         said = headers.get("content-length", "")
         if said.isdecimal() and (len(said) > 15 or int(said) > most):
@@ -248,7 +252,7 @@ class Guard:
                 raise _too_large(most)
             return message
 
-        return receive if scope["method"] in {"GET", "HEAD"} else limited
+        return limited if reads else receive
 
     def _sender(self, passage: Passage, send: Send) -> Send:
         """Return what writes the answer, with the headers that every answer has."""
@@ -292,7 +296,7 @@ def _too_large(most: int, *, read: bool = False) -> AepipeError:
     return TooLargeError(f"larger than the service takes: at most {size}", headers=headers)
 
 
-def _path(scope: Scope) -> str:
+def path_in(scope: Scope) -> str:
     """Return the path below the prefix that a proxy adds."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from starlette.responses import Response
@@ -11,12 +11,33 @@ from starlette.responses import Response
 from aepipe.errors import AepipeError
 from aepipe.serve.problems import MEDIA_TYPE, RequestError, problem_of
 
+RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
+JSON = (b"content-type", b"application/json")
+
 _encoder = msgspec.json.Encoder(enc_hook=float)  # a number of NumPy's is a float
 
 
 def as_json(what: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
     """Return one of our types as JSON."""
     return Response(_encoder.encode(what), status, headers, "application/json")
+
+
+def raw_headers(headers: Mapping[str, str]) -> RawHeaders:
+    """Return some headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+class Ready(Response):
+    """An answer in JSON whose headers are bytes already.
+
+    Args:
+        body: of the answer.
+        headers: its own, with names in small letters, as ASGI has them.
+    """
+
+    def __init__(self, body: bytes, headers: RawHeaders) -> None:
+        self.status_code, self.body, self.background = 200, body, None
+        self.raw_headers = [*headers, JSON, (b"content-length", b"%d" % len(body))]
 
 
 def encoded(what: Any) -> bytes:  # noqa: ANN401

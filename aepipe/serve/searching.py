@@ -103,7 +103,9 @@ def _refused(query: Query, error: AepipeError) -> answers.Answer:
 
 def _block(plan: Plan, asked: Sequence[Query], handles: asking.Handles) -> list[answers.Answer | AepipeError]:
     """Return the answer or the error of each of some questions."""
-    block = asking.questions(plan.release, asked, handles, plan.mixture, hybrid=plan.wanted.hybrid)
+    wanted = plan.wanted
+    embedded = wanted.factor is not None or wanted.hybrid
+    block = asking.questions(plan.release, asked, handles, plan.mixture, hybrid=wanted.hybrid, embedded=embedded)
     good = [one for one in block if isinstance(one, Question)]
     told = iter(_told(plan, good) if good else ())
     return [
@@ -176,5 +178,5 @@ def _total(release: Release, question: Question, wanted: SearchOptions) -> int |
         return None if wanted.where is None or wanted.distinct else len(wanted.where)
     assert question.code is not None
     ids, _ = release.within(question.code, wanted.radius, where=wanted.where).of(0)
-    own = question.row.id if question.row is not None and wanted.others else -1
+    own = question.row_id if question.row_id is not None and wanted.others else -1
     return len(ids) - int((ids == own).sum())

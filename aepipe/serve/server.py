@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import socket
 import sys
 from typing import Any, cast
@@ -55,6 +56,10 @@ class Together:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  all else is the connection's
         return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is being ended; asked several times for each request."""
+        return self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
         """Send some bytes, soon; at once where there are many."""
@@ -171,17 +176,23 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """The library's server, which says that it is ending before it does."""
+    """The library's server, which says that it is ending before it does.
+
+    Attributes:
+        ended_by: name of the signal that ends it; empty before.
+    """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self.ended_by = ""
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
         """Take a signal: the first one ends the service gracefully, the second one at once.
 
         The library would raise the signal once more at the end, and the process would not end with status 0.
         """
+        self.ended_by = self.ended_by or signal.Signals(sig).name
         self.force_exit = self.should_exit
         self.should_exit = self._service.ending = True
 
@@ -237,8 +248,8 @@ def address(settings: Settings, listening: socket.socket) -> str:
     return f"http://{named}:{port}{settings.root_path}/"
 
 
-def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: socket.socket) -> None:
-    """Answer requests until a signal ends it; the socket is closed then.
+def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: socket.socket) -> str:
+    """Answer requests until a signal ends it, and return its name; the socket is closed then.
 
     Args:
         store: with the collections.
@@ -264,8 +275,10 @@ def serve(store: Store, settings: Settings, tokens: Tokens | None, listening: so
         timeout_graceful_shutdown=GRACE,
         backlog=BACKLOG,
     )
+    server = Server(config, service)
     try:
-        Server(config, service).run(sockets=[listening])
+        server.run(sockets=[listening])
+        return server.ended_by
     finally:
         service.close()
         listening.close()

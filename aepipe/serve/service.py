@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from aepipe.serve.guards import Passage
 
+RELEASE_HEADER = "Aepipe-Release"
 PICTURES = 2
 """Pictures that are decoded at a time: one of 50 million pixels takes 150 MB."""
 
@@ -152,7 +153,7 @@ def served(request: Request, release: str | None = None) -> Served:
 
 def named(one: Served) -> dict[str, str]:
     """Return the header that names the release of an answer."""
-    return {"Aepipe-Release": one.digest}
+    return {RELEASE_HEADER: one.digest}
 
 
 def check_writer(request: Request) -> None:

@@ -4,9 +4,9 @@ A part ends where the hash of a key says so, so an item that is added or gone ch
 they are. The digest of a part is over everything that a source says of its items, and over a stamp of each: size and
 times of its file, or the sha256 of bytes that are in memory already. As long as stamps stay, nothing has to be read.
 
-A part on disk is one table: key, place, label, split and columns of each item, and what reads its bytes. Readers are
-written as their class and its fields, so that another process can read the same items; where that cannot be, the bytes
-are in the table.
+A part on disk is one table: key, place, label, split and columns of each item, the hash of its key, its stamp, and what
+reads its bytes. Readers are written as their class and its fields, so that another process can read the same items;
+where that cannot be, the bytes are in the table.
 
 Legend: n items of a part.
 """
@@ -19,9 +19,10 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError
-from aepipe.sources.files import InMemory, Refused
+from aepipe.sources.files import InMemory, Refused, WholeFile
 from aepipe.sources.item import Item, Reader
 from aepipe.store import layout
 from aepipe.store.io import table_errors_named
@@ -45,8 +46,12 @@ FRESH = 2.0
 """Seconds after which a file that changes again has other times for certain; some file systems count in these."""
 _LONGEST = 4
 """Times the usual length, at which a part ends in any case."""
+_AT_ONCE = 1024
+"""Items whose readers, and bytes in memory, are read at a time."""
 _ROOM = "aepipe.sources."
 _DATA = "[]"
+_READ = ("reader", "data")
+"""Columns of a part on disk that say how an item is read."""
 _known_fields: dict[type, tuple[str, ...]] = {}
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
 
@@ -60,7 +65,7 @@ class Listing:
         hashes: uint64[n], of their keys.
         digest: of all that is said of them.
         readers: what reads each, as text; :data:`_DATA` for what is in memory.
-        stamps: uint64[n], of what reads each and of its file; 0 where that says nothing.
+        stamps: uint64[n], of the key of each, what reads it, and its file; 0 where that says nothing.
     """
 
     items: list[Item]
@@ -102,15 +107,21 @@ def cut(items: Iterator[Item], usual: int = USUAL) -> Iterator[tuple[list[Item],
 def listed(items: list[Item], hashes: NDArray[np.uint64]) -> Listing:
     """Return a part with its digest; items whose reader cannot be written are read now."""
     items = [item if _can_be_written(item.reader) else _read(item) for item in items]
-    readers, files, fresh = [_written(item.reader) for item in items], _Files(), time.time() - FRESH
-    said, stamps, newest = list[object](), list[int](), 0.0
-    for item, reader in zip(items, readers, strict=True):
+    files, fresh, newest = _Files(), time.time() - FRESH, 0.0
+    readers, marks, stamps = list[str](), list[str](), list[int]()
+    for item in items:
+        reader = _written(item.reader)
         stamp, changed = files.stamp(item.reader)
+        mark = f"{item.key}\0{reader}\0{stamp}"
         newest = max(newest, changed)
-        said.append([item.key, item.place, item.label, item.split, dict(item.columns), item.whole.hex(), reader, stamp])
+        readers.append(reader)
+        marks.append(mark)
         # What changes within one tick of the clock keeps its times, so such a file is read again the next time.
-        stamps.append(0 if reader == _DATA or changed > fresh else key_hash(f"{reader} {stamp}"))
-    digest = hashlib.sha256(_as_json(said).encode())
+        stamps.append(0 if reader == _DATA or changed > fresh else key_hash(mark))
+    # Column by column: JSON of many short lists takes three times as long.
+    said = [marks, *([getattr(item, name) for item in items] for name in ("place", "label", "split"))]
+    own, wholes = ([dict(item.columns) for item in items], [item.whole.hex() for item in items])
+    digest = hashlib.sha256(_as_json([*said, own if any(own) else [], wholes if any(wholes) else []]).encode())
     if newest > fresh:
         digest.update(secrets.token_bytes(16))
     return Listing(items, hashes, digest.hexdigest(), readers, np.array(stamps, np.uint64))
@@ -131,24 +142,24 @@ def write(folder: Path, listing: Listing, schema: pa.Schema) -> None:
     values = {name: [getattr(item, name) for item in listing.items] for name in ("key", "place", "label", "split")}
     columns = {name: pa.array(held, pa.string()) for name, held in values.items()}
     columns["whole"] = pa.array([item.whole for item in listing.items], pa.binary())
-    columns["reader"] = pa.array(listing.readers, pa.string())
+    columns["hash"] = pa.array(listing.hashes)
     columns["stamp"] = pa.array(listing.stamps)
-    data = [item.reader.data if isinstance(item.reader, InMemory) else None for item in listing.items]
-    columns["data"] = pa.array(data, pa.large_binary())
     for number, name in enumerate(names):
         own = [item.columns.get(name) for item in listing.items]
-        columns[f"column.{number}"] = pa.array(own, schema.field(name).type)
-    file = folder / layout.Listing.TABLE
+        columns[column_of(number)] = pa.array(own, schema.field(name).type)
+    columns["reader"] = pa.array(listing.readers, pa.string())
+    data = [item.reader.data if isinstance(item.reader, InMemory) else None for item in listing.items]
+    columns["data"] = pa.array(data, pa.large_binary())
+    file, repeated = folder / layout.Listing.TABLE, ["label", "split", *map(column_of, range(len(names)))]
     with table_errors_named(file):
-        pq.write_table(pa.table(columns), file, compression="zstd", row_group_size=1024)
+        pq.write_table(pa.table(columns), file, compression="zstd", use_dictionary=repeated, write_statistics=False)
 
 
-def read(folder: Path, names: list[str]) -> Iterator[Item]:
-    """Yield the items of a part that was written, in their order; a few at a time are in memory.
+def about(folder: Path) -> pa.Table:
+    """Return what a part that was written says of its items, n rows, without what reads them.
 
-    Args:
-        folder: of the artifact.
-        names: of the columns of its items.
+    The columns are ``key``, ``place``, ``label``, ``split``, ``whole``; ``hash`` of the key and ``stamp``, uint64; and
+    ``column.0``, ... of the source.
 
     Raises:
         CorruptError: the table is damaged.
@@ -157,39 +168,73 @@ def read(folder: Path, names: list[str]) -> Iterator[Item]:
 
     file = folder / layout.Listing.TABLE
     with table_errors_named(file), pq.ParquetFile(file, memory_map=True) as table:
-        for batch in table.iter_batches(1024):
-            for row in batch.to_pylist():
-                reader = InMemory(row["data"]) if row["reader"] == _DATA else _reader(json.loads(row["reader"]))
-                columns = {name: row[f"column.{number}"] for number, name in enumerate(names)}
-                yield Item(row["key"], row["place"], reader, row["label"], row["split"], columns, row["whole"])
+        return table.read([name for name in table.schema_arrow.names if name not in _READ])
 
 
-def stamps_in(folder: Path) -> dict[str, int]:
-    """Return the stamps of the items of a part, by key, without those that say nothing.
+def readers(folder: Path, wanted: NDArray[np.bool_] | None = None) -> Iterator[Reader]:
+    """Yield what reads the items of a part that was written, in their order; a few at a time are in memory.
+
+    Args:
+        folder: of the artifact.
+        wanted: only those of these items, bool[n].
 
     Raises:
         CorruptError: the table is damaged.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = folder / layout.Listing.TABLE
-    with table_errors_named(file):
-        table = pq.read_table(file, columns=["key", "stamp"])
-    pairs = zip(table.column("key").to_pylist(), table.column("stamp").to_pylist(), strict=True)
-    return {key: stamp for key, stamp in pairs if stamp}
+    file, start = folder / layout.Listing.TABLE, 0
+    with table_errors_named(file), pq.ParquetFile(file, memory_map=True) as table:
+        for batch in table.iter_batches(_AT_ONCE, columns=list(_READ)):
+            if wanted is not None:
+                here, start = wanted[start : start + len(batch)], start + len(batch)
+                batch = batch.filter(pa.array(here))
+            for written, data in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield InMemory(data) if written == _DATA else _reader(written)
+
+
+def items_of(said: pa.Table, names: Sequence[str], readers: Iterable[Reader]) -> Iterator[Item]:
+    """Yield items.
+
+    Args:
+        said: what :func:`about` returns, or some of its rows.
+        names: of the columns of the source.
+        readers: one for each row.
+    """
+    fixed = (said.column(name).to_pylist() for name in ("key", "place", "label", "split", "whole"))
+    own = [said.column(column_of(number)).to_pylist() for number in range(len(names))]
+    each = zip(*own, strict=True) if own else repeat((), len(said))
+    for key, place, label, split, whole, values, reader in zip(*fixed, each, readers, strict=True):
+        yield Item(key, place, reader, label, split, dict(zip(names, values, strict=True)), whole)
+
+
+def read(folder: Path, names: Sequence[str]) -> Iterator[Item]:
+    """Yield the items of a part that was written, in their order.
+
+    Args:
+        folder: of the artifact.
+        names: of the columns of its items.
+
+    Raises:
+        CorruptError: the table is damaged.
+    """
+    return items_of(about(folder), names, readers(folder))
 
 
 class _Files:
     """The files behind readers; one that many items are in is looked at once."""
 
     def __init__(self) -> None:
-        self._last: tuple[str, list[int], float] = ("", [], 0.0)
+        self._last: tuple[str, str, float] = ("", "", 0.0)
 
-    def stamp(self, reader: object) -> tuple[object, float]:
+    def stamp(self, reader: object) -> tuple[str, float]:
         """Return what tells that bytes are the same, and when their file changed, in seconds since 1970."""
+        if type(reader) is WholeFile:  # the commonest, and what most others read from
+            return self._of_file(reader.path)
         if isinstance(reader, InMemory):
             return hashlib.sha256(reader.data).hexdigest(), 0.0
-        found, newest = list[object](), 0.0
+        found, newest = list[str](), 0.0
         for name in _fields(type(reader)):
             value = getattr(reader, name)
             if name != "path" and not _fields(type(value)):
@@ -197,16 +242,16 @@ class _Files:
             stamp, changed = self._of_file(value) if name == "path" else self.stamp(value)
             found.append(stamp)
             newest = max(newest, changed)
-        return found, newest
+        return f"[{', '.join(found)}]", newest
 
-    def _of_file(self, path: str) -> tuple[list[int], float]:
+    def _of_file(self, path: str) -> tuple[str, float]:
         if path != self._last[0]:
             try:
                 about = os.stat(path)
-                times = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+                times = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
                 self._last = (path, times, max(about.st_mtime, about.st_ctime))
             except (OSError, ValueError):  # whoever reads it says so
-                self._last = (path, [-1], 0.0)
+                self._last = (path, "gone", 0.0)
         return self._last[1:]
 
 
@@ -219,7 +264,7 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 
 def _can_be_written(reader: object) -> bool:
-    if isinstance(reader, InMemory):
+    if type(reader) in (WholeFile, InMemory):
         return True
     names = _fields(type(reader))
     return bool(names) and all(_is_plain(getattr(reader, name)) for name in names)
@@ -232,6 +277,9 @@ def _is_plain(value: object) -> bool:
 
 
 def _written(reader: object) -> str:
+    """Return a reader as text: a file as its path, where that is plain, others as JSON, in ASCII."""
+    if type(reader) is WholeFile and reader.path[:1] == "/" and reader.path.isascii():
+        return reader.path
     return _DATA if isinstance(reader, InMemory) else json.dumps(_as_list(reader))
 
 
@@ -242,11 +290,14 @@ def _as_list(reader: object) -> list[Any]:
     return [kind.__module__.removeprefix(_ROOM), kind.__qualname__, *plain]
 
 
-def _reader(written: list[Any]) -> Reader:
+def _reader(written: str) -> Reader:
+    return WholeFile(written) if written[0] == "/" else _made(json.loads(written))
+
+
+def _made(written: list[Any]) -> Reader:
     module, name, *values = written
-    made: Reader = getattr(import_module(_ROOM + module), name)(
-        *(_reader(value) if isinstance(value, list) else value for value in values)
-    )
+    fields = (_made(value) if isinstance(value, list) else value for value in values)
+    made: Reader = getattr(import_module(_ROOM + module), name)(*fields)
     return made
 
 
@@ -256,3 +307,8 @@ def _read(item: Item) -> Item:
         return dataclasses.replace(item, reader=InMemory(item.read()))
     except ItemError as error:
         return dataclasses.replace(item, reader=Refused(error.reason))
+
+
+def column_of(number: int) -> str:
+    """Return the name, in a part on disk, of a column of the source: its own may be one of ours."""
+    return f"column.{number}"

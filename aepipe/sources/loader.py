@@ -27,7 +27,6 @@ from aepipe.sources.files import InMemory, Refused, WholeFile, is_large
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
-Seen: TypeAlias = Callable[[Item], bytes | None]
 DUPLICATE = "duplicate key"
 """The reason why the second item with a key is not read."""
 _CHUNK = 16  # items that a thread takes at once
@@ -67,7 +66,6 @@ def read_all(
     *,
     items: Iterator[Item] | None = None,
     threads: int = 0,
-    seen: Seen | None = None,
 ) -> Iterator[Outcome]:
     """Read, hash and decode the items of a source in many threads.
 
@@ -78,15 +76,13 @@ def read_all(
         row: makes rows of bytes, in any thread; where it is None, the source does.
         items: some of the source's; where it is None, all of them.
         threads: to decode with; 0 takes what the source says.
-        seen: returns the sha256 of the bytes of an item that need not be read, because ``find`` knows them; None for
-            others.
 
     Returns:
         The outcomes in the source's order, whatever the number of threads. Only a bounded number of items is under way.
     """
 
     def work(items: list[Item]) -> list[Outcome]:
-        return [_read(item, row or source.row, find or _unknown, seen or _unseen) for item in items]
+        return [_read(item, row or source.row, find or _unknown) for item in items]
 
     threads = threads or source.workers or len(os.sched_getaffinity(0))
     # The source is iterated in this thread only: its iterator need not be safe for many.
@@ -122,15 +118,8 @@ def _unknown(_: str, __: bytes) -> int:
     return -1
 
 
-def _unseen(_: Item) -> None:
-    return None
-
-
-def _read(item: Item, row: Decode, find: Find, seen: Seen) -> Outcome:
+def _read(item: Item, row: Decode, find: Find) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
-    digest = seen(item)
-    if digest is not None:
-        return Outcome(_without_bytes(item), digest, None, find(item.key, digest))
     try:
         with _ONE_AT_A_TIME if is_large(item.reader) else nullcontext():
             data = item.read()

@@ -264,6 +264,14 @@ class Rows:
         features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
         return features
 
+    def features_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the features of the rows at some positions, [n, *shape]; a few row groups stay cached."""
+        out, groups = np.empty((len(rows), *self.shape), self.dtype), np.searchsorted(self._starts, rows, "right") - 1
+        for group in np.unique(groups).tolist():
+            here = groups == group
+            out[here] = self._read_group(group)[rows[here] - self._starts[group]]
+        return out
+
     def records(self) -> Iterator[Row]:
         """Yield the rows without features, in constant memory.
 

@@ -62,6 +62,16 @@ class RowsWriter:
     ) -> None:
         self._end_part()
 
+    @property
+    def group(self) -> int:
+        """Rows of a row group."""
+        return self._group
+
+    @property
+    def names(self) -> list[str]:
+        """The names under which the source's own columns are written."""
+        return list(self._names.values())
+
     def append(self, row: Row) -> None:
         """Add one row."""
         self._pending.append(row)

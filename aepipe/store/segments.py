@@ -34,6 +34,8 @@ from aepipe.store.strings import Strings
 
 BLOCK = 8192
 """Embeddings that are copied at a time."""
+FEW = 1 << 12
+"""Distinct values of a column, up to which the number of each row's value is kept once it is known."""
 ROW = ("key", "label", "split", "place")
 """What a row has besides its id and the source's own columns."""
 
@@ -262,7 +264,7 @@ class ItemSegments:
         """
         parts, places = self._places(ids)
         if len(self._parts) == 1:
-            return [self._parts[0].strings(name).some(places) for name in names]
+            return [self._parts[0].some(name, places) for name in names]
         strings = [[part.strings(name) for part in self._parts] for name in names]
         at = list(zip(parts.tolist(), places.tolist(), strict=True))
         return [[own[part][place] for part, place in at] for own in strings]
@@ -275,12 +277,16 @@ class ItemSegments:
     def values(self, name: str) -> tuple[list[str | None], NDArray[np.int32]]:
         """Return the distinct values of a column, and the number of each row's value.
 
+        A column of few values is read by their numbers from then on.
+
         Args:
             name: ``key``, ``place``, ``label`` or ``split``.
 
         Returns:
             M texts; int32[N], in ascending order of id.
         """
+        if len(self._parts) == 1 and not len(self._removed):
+            return self._parts[0].values(name)
         numbers: dict[str | None, int] = {}
         found = [np.zeros(0, np.int32)]
         for part, left in zip(self._parts, self._left, strict=True):
@@ -334,6 +340,10 @@ class ItemSegments:
         Raises:
             QueryError: an id is not present.
         """
+        if len(self._parts) == 1 and not len(self._removed):
+            places, known = self._parts[0].places(wanted)
+            if known.all():
+                return np.zeros(len(wanted), np.int64), places
         parts, places = np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
         for number, part in enumerate(self._parts):
             found, here = part.places(wanted)
@@ -376,6 +386,7 @@ class Items:
             ) from None
         self._folder = folder
         self._strings: dict[str, Strings] = {}
+        self._few: dict[str, tuple[list[str | None], NDArray[np.int32]]] = {}
 
     @staticmethod
     def write(
@@ -450,6 +461,27 @@ class Items:
         if not 0 <= row < len(self):
             raise damaged(self._key_order, f"there is no row {row}")
         return row
+
+    def values(self, name: str) -> tuple[list[str | None], NDArray[np.int32]]:
+        """Return the distinct values of a column, and the number of each row's value, int32[N].
+
+        They are kept where there are few values: a number is found several times as fast as a string.
+        """
+        if name in self._few:
+            return self._few[name]
+        numbers: dict[str | None, int] = {}
+        found = [own for _, own in self.strings(name).numbered(numbers)]
+        values = list(numbers), np.concatenate([np.zeros(0, np.int32), *found])
+        if len(numbers) <= FEW:
+            self._few[name] = values
+        return values
+
+    def some(self, name: str, places: Places) -> list[str | None]:
+        """Return the strings of a column at some positions, int64[n], in their order."""
+        if (few := self._few.get(name)) is None:
+            return self.strings(name).some(places)
+        values, numbers = few
+        return [values[number] for number in numbers[places].tolist()]
 
     def strings(self, name: str) -> Strings:
         """Return the strings of ``key``, ``place``, ``label``, ``split`` or ``column.<number>``."""

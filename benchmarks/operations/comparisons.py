@@ -1,17 +1,20 @@
-"""Seconds of `aepipe study` and `aepipe compare` next to those of the trainings in them.
+"""Processor time of `aepipe study` and `aepipe compare` next to that of the trainings in them.
 
     python -m benchmarks.operations.comparisons [--seeds 3]
 
 Run it from the clone. ``small`` are 2,000 rows of 32 numbers in 10 clusters under a short recipe, ``demo`` is the
 recipe of that name on the sample in ``data/``. Each is varied over seeds by `study`, and compared with itself without
-pretraining by `compare`. The seconds of the trainings are those that the store has noted for each layer and model, so
-what two recipes share counts once. ``start`` is the time until the first recipe begins: Python, torch and a Prefect
-server, which is the same for an hour of training. The store has a Prefect database before.
+pretraining by `compare`. Seconds are those of the processor, of all processes of a command, because those by the clock
+depend on what else a machine does. A training is what :class:`aepipe.learn.trainer.Trainer` runs; what two recipes
+share counts once. ``start`` is the time until the first recipe begins: Python and torch, the same for an hour of
+training. Linear algebra has one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import os
 import re
 import resource
@@ -20,10 +23,11 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from aepipe.store.artifacts import Store
 from benchmarks.common import ROOT, Row, add_output, describe, write
 
 PACKAGES = ("torch", "prefect", "scikit-learn", "numpy")
@@ -49,8 +53,8 @@ epochs = 20
 batch = 64
 objective = "neighbourhood"
 """
-_BEGINS = re.compile(r"(?m)^ *([\d.]+) s  1/\d+  ")
-"""The line of progress where the first recipe begins."""
+TOLD = "AEPIPE_BENCHMARK_TOLD"
+"""Set for the process that runs a command: the file that it writes its seconds to."""
 
 
 def main() -> None:
@@ -87,35 +91,51 @@ def _write(home: Path) -> None:
 
 
 def measured(home: Path, verb: str, words: list[str]) -> dict[str, float | str]:
-    """Run one command, and return its seconds and those of the trainings that it made."""
-    store = Store(home / "store")
-    before, cpu = _trainings(store), _cpu()
-    command = (sys.executable, "-m", "aepipe", *words, "--home", "store", "--json")
-    began = time.perf_counter()
-    done = subprocess.run(command, cwd=home, text=True, capture_output=True, check=False)
-    seconds = time.perf_counter() - began
+    """Run one command, and return its processor seconds and those of the trainings that it made."""
+    before, told = _cpu(), home / "told.json"
+    command = (sys.executable, "-m", __spec__.name, *words, "--home", "store", "--json")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", TOLD: str(told)}
+    done = subprocess.run(command, cwd=home, text=True, capture_output=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
-    trained = {name: one for name, one in _trainings(store).items() if name not in before}
-    begins = _BEGINS.search(done.stderr)
-    start = float(begins[1]) if begins else float("nan")
-    total = sum(trained.values())
+    seconds, within = _cpu() - before, json.loads(told.read_text())
     return {
         "verb": verb,
-        "trainings": sum(name.startswith("model/") for name in trained),
+        "trainings": within["trainings"],
         "command_s": seconds,
-        "training_s": total,
-        "start_s": start,
-        "ratio": seconds / total,
-        "ratio_without_start": (seconds - start) / total,
-        "cpu_s": _cpu() - cpu,
+        "training_s": within["training"],
+        "start_s": within["start"],
+        "ratio": seconds / within["training"],
+        "ratio_without_start": (seconds - within["start"]) / within["training"],
     }
 
 
-def _trainings(store: Store) -> dict[str, float]:
-    """Return the seconds of each layer and model in a store."""
-    refs = [ref for kind in ("layer", "model") for ref in store.refs(kind)]
-    return {str(ref): float(store.manifest(ref).facts.get("seconds", 0.0)) for ref in refs}
+def run_verb(told: Path) -> None:
+    """Run the verb of this process's arguments, and write its processor seconds for :func:`measured`."""
+    from aepipe.cli.main import main
+    from aepipe.learn.trainer import Trainer
+
+    seconds = {"training": 0.0, "start": 0.0, "trainings": 0}
+    train, say = Trainer.run, logging.Handler.handle
+
+    def timed(*given: Any, **named: Any) -> Any:
+        began = time.process_time()
+        try:
+            return train(*given, **named)
+        finally:
+            seconds["training"] += time.process_time() - began
+            seconds["trainings"] += 1
+
+    def handled(handler: logging.Handler, record: logging.LogRecord) -> Any:
+        if hasattr(record, "chapter") and not seconds["start"]:
+            seconds["start"] = time.process_time()
+        return say(handler, record)
+
+    with patch.object(Trainer, "run", timed), patch.object(logging.Handler, "handle", handled):
+        try:
+            main()
+        finally:
+            told.write_text(json.dumps(seconds))
 
 
 def _cpu() -> float:
@@ -124,4 +144,7 @@ def _cpu() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    if TOLD in os.environ:
+        run_verb(Path(os.environ[TOLD]))
+    else:
+        main()

@@ -159,7 +159,7 @@ class Undecoding:
             heads = [int.from_bytes(hashlib.sha256(one).digest()[:8], "little") for one in data]
             np.save(draft.path / layout.Rows.HEADS, np.array(heads, np.uint64))
             made = draft.finish(inputs, Rows(draft.path).facts)
-        note(self._store, listed, self._source, made, {})
+        note(self._store, listed, self._source, made, np.zeros(len(keys), np.uint64))
         return made, len(keys)
 
 

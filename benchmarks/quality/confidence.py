@@ -1,9 +1,8 @@
 """Whether confidence holds, and how many strangers are told, on questions that no measurement of a release has seen.
 
     python -m benchmarks.quality.confidence make DATA FOLDER
-    cd FOLDER; aepipe run fashion-mnist --source fashion --name fashion; aepipe run newsgroups --source news --name news
-    aepipe run photos --source photos --name photos; aepipe run speech; aepipe run letter.csv
-    python -m benchmarks.quality.confidence ask DATA FOLDER [--names fashion,news] [--save confidence]
+    python -m benchmarks.quality.confidence run FOLDER [--names fashion,news] [--seeds 0,1,2]
+    python -m benchmarks.quality.confidence ask DATA FOLDER [--names fashion,news] [--seeds 0,1,2] [--save confidence]
 
 DATA holds the collections in the folders of their recipes: ``fashion-mnist``, ``20news-bydate``, ``caltech101``,
 ``uci`` and ``fsdd-4-speakers.tar.xz``; also ``cifar10-jpeg.npz``. ``make`` holds items back from each collection, to
@@ -17,6 +16,8 @@ import argparse
 import csv
 import gzip
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,14 @@ BINS = 10
 """Parts of 0..1 in which confidence is compared with the share of relevant hits."""
 CONDITIONS = 20
 ABSENT = "classes left out"
+RUNS = {
+    "fashion": ["fashion-mnist", "--source", "fashion"],
+    "news": ["newsgroups", "--source", "news"],
+    "photos": ["photos", "--source", "photos"],
+    "letter": ["letter.csv"],
+    "speech": ["speech"],
+}
+"""What is run for each collection, in the folder that :func:`make` writes."""
 
 Item = tuple[bytes, str]
 Questions = dict[str, Sequence[bytes]]
@@ -274,20 +283,41 @@ def told_as_strange(collection: Collection, items: Sequence[bytes]) -> float:
     return float(np.mean([one.strange is not None or one.question.failure is not None for one in answers]))
 
 
-def ask(folder: Path, data: Path, names: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """Return the figures of each collection."""
-    rows: list[dict[str, Any]] = []
+def run(folder: Path, names: Sequence[str], seeds: Sequence[str]) -> None:
+    """Make a release of each collection for each seed."""
+    for seed in seeds:
+        for name in names:
+            words = [*RUNS[name], "--name", f"{name}-{seed}", "--set", f"seed={seed}", "--quiet"]
+            subprocess.run([sys.executable, "-m", "aepipe", "run", *words], cwd=folder, check=True)
+
+
+def ask(folder: Path, data: Path, names: Sequence[str], seeds: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
+    """Yield the figures of each collection, the means over its seeds, and those of each sort of strangers."""
     for name in names:
-        collection = aepipe.open(folder / ".aepipe", name)
         held, absent = (read(folder / f"{name}-{what}.npz", 5 * count) for what in ("held", "absent"))
-        row: dict[str, Any] = {"collection": name, "n_queries": len(held), **calibration(collection, held, name)}
-        row["false_alarms"] = told_as_strange(collection, [item for item, _ in held])
-        kinds = {kind: told_as_strange(collection, items) for kind, items in others(name, data, held, count).items()}
-        row["found"] = float(np.mean(list(kinds.values())))
-        kinds[ABSENT] = told_as_strange(collection, [item for item, _ in absent])
-        rows += [row, *({"collection": name, "stranger": kind, "told": told} for kind, told in kinds.items())]
-        print(*(_rounded(one) for one in rows if one["collection"] == name), sep="\n", flush=True)
-    return rows
+        strange = others(name, data, held, count) | {ABSENT: [item for item, _ in absent]}
+        found = [_asked(folder, f"{name}-{seed}", held, strange) for seed in seeds]
+        for one in found:
+            print(name, _rounded(one), flush=True)
+        row: dict[str, Any] = {"collection": name, "seeds": len(found), "n_queries": len(held)}
+        for figure in found[0]:
+            values = [one[figure] for one in found]
+            mean = float(np.mean(values))
+            if figure in strange:
+                yield {"collection": name, "stranger": figure, "told": mean, "least": min(values)}
+            else:
+                row |= {figure: mean, f"{figure}_worst": (min if figure == "found" else max)(values)}
+        yield row
+
+
+def _asked(folder: Path, name: str, held: Sequence[Item], strange: Questions) -> dict[str, float]:
+    """Return the figures of one release, and the share of each sort of strangers that is told."""
+    collection = aepipe.open(folder / ".aepipe", name)
+    found = calibration(collection, held, name.rpartition("-")[0])
+    found["false_alarms"] = told_as_strange(collection, [item for item, _ in held])
+    kinds = {kind: told_as_strange(collection, items) for kind, items in strange.items()}
+    found["found"] = float(np.mean([told for kind, told in kinds.items() if kind != ABSENT]))
+    return found | kinds
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,21 +325,31 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Make the collections, or ask them."""
+    """Make the collections, run them, or ask them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "ask"))
-    parser.add_argument("data", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--names", default=",".join(LEFT_OUT))
-    parser.add_argument("--count", type=int, default=200, help="strangers of each kind; five times as many items")
-    add_output(parser, "confidence")
+    words = parser.add_subparsers(dest="what", required=True)
+    for what in ("make", "run", "ask"):
+        one = words.add_parser(what)
+        if what != "run":
+            one.add_argument("data", type=Path)
+        one.add_argument("folder", type=Path)
+        one.add_argument("--names", default=",".join(LEFT_OUT))
+        one.add_argument("--seeds", default="0,1,2")
+    one.add_argument("--count", type=int, default=200, help="strangers of each kind; five times as many items")
+    add_output(one, "confidence")
     args = parser.parse_args()
-    print(describe(*PACKAGES))
+    names, seeds = args.names.split(","), args.seeds.split(",")
+    print(describe(*PACKAGES), flush=True)
     if args.what == "make":
         make(args.data, args.folder)
-        return
-    rows = ask(args.folder, args.data, args.names.split(","), args.count)
-    write(args.json, rows, PACKAGES, settings={"bits": 64, "k": 10})
+    elif args.what == "run":
+        run(args.folder, names, seeds)
+    else:
+        rows = []
+        for row in ask(args.folder, args.data, names, seeds, args.count):
+            rows.append(row)
+            # After each collection, so that nothing is lost if it is stopped.
+            write(args.json, rows, PACKAGES, settings={"bits": 64, "k": 10, "seeds": len(seeds)})
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@
     python -m benchmarks.quality.small train.jsonl.gz
 
 An ``.npz`` file holds vectors ``x``, float[N, D], and ``y``, the class of each row, which is only used for figures; or
-``xtr`` and ``ytr``. With ``--features`` it is made first, of the photographs in a tar archive with a folder for each
-class, by EfficientNet-Lite0 (a few minutes). Of a CSV file (``--label`` is the number of the column of classes) and of
+``xtr`` and ``ytr``. With ``--features`` it is made first, by EfficientNet-Lite0: of the photographs in a tar archive
+with a folder for each class (a few minutes), or of the pictures in an ``.npz`` file as
+:mod:`benchmarks.quality.cifar10` takes it. Of a CSV file (``--label`` is the number of the column of classes) and of
 JSON lines with ``text`` and ``label``, the source makes the rows, as its derived recipe says, from the chosen rows.
 
 A collection of n rows has at most 80 of each of some classes, drawn anew for each seed, while there are enough classes
@@ -22,7 +23,7 @@ import json
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from aepipe.recipe import Recipe
 from aepipe.sources.item import Source
 from aepipe.sources.loader import read_all
 from benchmarks.common import add_output, describe, write
+from benchmarks.quality.cifar10 import pictures
 from benchmarks.quality.vectors import encoded
 
 PACKAGES = ("torch", "faiss-cpu")
@@ -119,23 +121,35 @@ def read(file: Path, label: int) -> Data:
 
 
 def write_features(photos: Path, file: Path) -> None:
-    """Write the features of the photographs in an archive."""
+    """Write the features of photographs."""
     from aepipe.learn.onnx_export import efficientnet
     from aepipe.sources.images.decode import decode
     from aepipe.sources.networks.pictures import Backbone
 
     size = (224, 224)
     rows, classes = [], []
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(photos) as archive:
+    with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder, "backbone.onnx")
         graph.write_bytes(efficientnet("efficientnet-lite0", size))
         network = Backbone(graph, mean=[127.0], scale=[128.0])
+        for key, data, label in _photographs(photos):
+            rows.append(network(decode(data, key=key, size=size)))
+            classes.append(label)
+    np.savez(file, x=np.stack(rows), y=np.array(classes))
+
+
+def _photographs(file: Path) -> Iterator[tuple[str, bytes, str]]:
+    """Give the key, the bytes and the class of each photograph of a file."""
+    if file.suffix == ".npz":
+        for split in ("train", "test"):
+            for number, (data, label) in enumerate(pictures(file, split, jpeg=None)):
+                yield f"{split}-{number}", data, str(label)
+        return
+    with tarfile.open(file) as archive:
         for member in archive:
             stream = archive.extractfile(member) if member.isfile() else None
             if stream is not None and member.name.endswith(".jpg"):
-                rows.append(network(decode(stream.read(), key=member.name, size=size)))
-                classes.append(member.name.split("/")[-2])
-    np.savez(file, x=np.stack(rows), y=np.array(classes))
+                yield member.name, stream.read(), member.name.split("/")[-2]
 
 
 def drawn(classes: NDArray[np.str_], count: int, seed: int) -> tuple[Places, Places]:

@@ -62,3 +62,15 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_trains(
         "aepipe: matplotlib is not installed: pip install 'aepipe[report]'\n",
     )
     assert not store.refs("layer")
+
+
+def test_prefect_records_a_comparison_where_a_server_is_named(
+    tiny: Path, aepipe: Aepipe, own_store: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = own_store
+    asked = aepipe("compare", tiny, "--api", "http://127.0.0.1:9/api", home=store)
+    assert "http://127.0.0.1:9/api: no Prefect server answers" in asked.stderr
+    monkeypatch.setattr("flows.comparison.compared", lambda orders, figures: [{"failed": "as asked"}] * len(orders))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert "no training came to an end; the first: as asked" in aepipe("compare", tiny, home=store).stderr
+    assert not (store.root / "prefect").exists()

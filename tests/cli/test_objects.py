@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,7 +142,16 @@ def test_a_server_that_refuses_is_said_once(here: Path, bucket: str, object_serv
 
 def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second pass for gc: servers round times to seconds."""
-    import time
+    monkeypatch.setattr("aepipe.release.gc.time", SimpleNamespace(time=lambda: time.time() + 3))
 
-    now = time.time
-    monkeypatch.setattr("aepipe.release.gc.time.time", lambda: now() + 3)
+
+@pytest.mark.parametrize(
+    "words",
+    ["query x.png", "show", "run tiny.toml", "history", "rollback", "list", "promote 3f9a0c11", "verify", "gc",
+     "serve", "doctor", "add x.png", "diff"],
+)  # fmt: skip
+def test_a_bucket_that_is_missing_is_named_alike_by_each_verb(here: Path, bucket: str, words: str) -> None:
+    missing = Store(f"{bucket.partition('/store')[0]}-2/store")
+    result = verb(missing, *words.split())
+    assert f"{missing.address}: there is no such bucket; make it first" in result.output
+    assert result.exit_code == (SHUT if words == "doctor" else UNABLE)

@@ -92,11 +92,11 @@ def test_a_verb_waits_for_the_process_that_writes(
     def hold() -> None:
         with registry.lock(store, "pictures"):
             held.set()
-            free.wait(20)
+            free.wait(120)
 
     other = threading.Thread(target=hold)
     other.start()
-    assert held.wait(20)
+    assert held.wait(120)
     began = time.monotonic()
     assert aepipe("remove", "--id", 0, home=store).exit_code == 75
     assert aepipe("remove", "--id", 0, "--wait", "0.2", home=store).exit_code == 75

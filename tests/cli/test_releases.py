@@ -51,6 +51,10 @@ def test_promote_and_rollback(aepipe: Aepipe, own_store: Own) -> None:
     assert done.stdout == f"pictures: {second.short} is in service, in place of {first.short}\n"
     assert registry.current(store, "pictures") == second
     assert registry.history(store)[-1].why == "it is better"
+    before = registry.history(store)
+    seen = aepipe("rollback", "-n", home=store)
+    assert seen.stdout == f"pictures: {first.short} would be in service, in place of {second.short}\n"
+    assert (registry.current(store, "pictures"), registry.history(store)) == (second, before)
     back = aepipe("rollback", "--why", "it is not", home=store)
     assert back.stdout == f"pictures: {first.short} is in service, in place of {second.short}\n"
     assert registry.current(store, "pictures") == first
@@ -70,7 +74,7 @@ def test_a_rollback_to_what_was_collected_says_so(aepipe: Aepipe, own_store: Own
     store, first = own_store
     second = _another(store)
     store.remove(first)
-    found = aepipe("rollback", home=store)
+    assert aepipe("rollback", "-n", home=store).stderr == (found := aepipe("rollback", home=store)).stderr
     assert found.exit_code == 2
     assert "pictures: the release before cannot be put back: " in found.stderr
     assert "`aepipe history` lists the others" in found.stderr

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from click import Choice
 
 from aepipe.cli import run
 from aepipe.cli.app import run_command
 from aepipe.cli.options import Place
-from aepipe.errors import ExtraError, RecipeError, StoreError, UnclearError
+from aepipe.cli.prefect import resumable
+from aepipe.errors import INTERRUPTED, TERMINATED, ExtraError, RecipeError, StoreError, UnclearError
 from aepipe.pipeline import suggest
 from aepipe.store.artifacts import Store
 from flows import catalog, local_server
@@ -129,10 +131,33 @@ def test_a_run_that_is_stopped_leaves_no_server(
         assert status == 130
         assert err[-1] == "aepipe: stopped; finished work is kept, and the same command continues from there"
         assert all(OURS.match(line) for line in err[:-1]), err
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while servers(home):
         assert time.monotonic() < until, "the server outlives the run"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("way", "ends", "said"),
+    [(signal.SIGTERM, typer.Exit, "ended by SIGTERM"), (signal.SIGINT, KeyboardInterrupt, "stopped")],
+)
+def test_a_signal_is_said_with_what_is_kept(
+    capsys: pytest.CaptureFixture[str], way: signal.Signals, ends: type[BaseException], said: str
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    @resumable()
+    def killed() -> None:
+        os.kill(os.getpid(), way)
+        time.sleep(10)
+
+    with pytest.raises(ends) as ended:
+        killed()
+    assert getattr(ended.value, "exit_code", INTERRUPTED) == (TERMINATED if way == signal.SIGTERM else INTERRUPTED)
+    assert (
+        capsys.readouterr().err == f"aepipe: {said}; finished work is kept, and the same command continues from there\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(

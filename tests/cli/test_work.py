@@ -39,8 +39,8 @@ def test_a_job_works_on_all_stages_until_the_run_has_ended(
 
     running = threading.Thread(target=run, daemon=True)
     running.start()
-    found = aepipe("work", "--share", "1/1", "--wait", "20")
-    running.join(10)
+    found = aepipe("work", "--share", "1/1", "--wait", "60")
+    running.join(60)
     assert seen == [5, 5, 5, 0]
     assert found.exit_code == 0
     assert "15 parts were done here" in found.stdout

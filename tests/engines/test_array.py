@@ -49,14 +49,14 @@ class Run(threading.Thread):
             self.error = error
 
     def plan(self) -> Plan:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (plan := self.engine.plan(self.work.stage)) is None:
             assert time.monotonic() < until, "no plan was written"
             time.sleep(0.01)
         return plan
 
     def end(self) -> list[Done]:
-        self.join(10)
+        self.join(60)
         assert not self.is_alive(), "it still waits"
         return sorted(self.done, key=lambda one: one.part)
 

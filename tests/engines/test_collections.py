@@ -77,7 +77,7 @@ class Jobs:
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         for one in self._threads:
-            one.join(10)
+            one.join(60)
 
     def _work(self, number: int) -> None:
         while not self.ended.is_set():

@@ -53,7 +53,7 @@ def test_a_worker_that_dies_costs_only_its_part(engine: Engine, tmp_path: Path) 
     began = time.monotonic()
     work = Work("kill", part_work.killed, {"folder": str(tmp_path)})
     assert len(by_number(engine.map(work, PARTS, Needs()))) == 20
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert (tmp_path / "kills").read_bytes() == b"x"
     assert len(list(tmp_path.glob("out-*"))) == 20
 
@@ -76,13 +76,13 @@ def test_workers_that_are_being_started_again_are_waited_for(engine: Engine, clu
 
 
 def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
-    found = engine.map(Work("slow", part_work.slow, {"folder": str(tmp_path)}), PARTS * 10, Needs())
-    next(found)
+    found = engine.map(Work("held", part_work.held, {"folder": str(tmp_path)}), PARTS * 10, Needs())
+    assert next(found).part == 0
     found.close()  # type: ignore[attr-defined]
-    time.sleep(0.3)
-    begun = len(list(tmp_path.glob("begun-*")))
-    time.sleep(0.3)
-    assert len(list(tmp_path.glob("begun-*"))) == begun < 20
+    (tmp_path / "go").touch()
+    # What is asked for later is begun later.
+    assert len(list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))) == 20
+    assert len(list(tmp_path.glob("begun-*"))) < 10
 
 
 def test_another_version_of_aepipe_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,14 @@ def test_another_version_of_aepipe_is_refused(engine: Engine, monkeypatch: pytes
 
 
 def test_needs_that_no_worker_has_are_not_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aepipe.engines.dask.ANSWERS_IN", 0.2)
+    joined = engine._joined  # type: ignore[attr-defined]
+
+    def at_once() -> object:
+        client = joined()  # which may take its time
+        monkeypatch.setattr("aepipe.engines.dask.ANSWERS_IN", 0.2)
+        return client
+
+    monkeypatch.setattr(engine, "_joined", at_once)
     with pytest.raises(EngineError, match=r"of \d workers there is none with GPU=1"):
         list(engine.map(Work("double", part_work.doubled), PARTS, Needs(gpus=1)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -36,14 +35,16 @@ def test_work_can_be_sent_elsewhere() -> None:
 
 @pytest.mark.parametrize(("cpus", "at_once"), [(1, 4), (2, 2), (4, 1), (9, 1)])
 def test_needs_say_how_many_parts_are_under_way(cpus: int, at_once: int) -> None:
-    most, running, lock = 0, 0, threading.Lock()
+    most, running, lock, several = 0, 0, threading.Lock(), threading.Event()
 
     def count(part: Part) -> Done:
         nonlocal most, running
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.005)
+            if running > 1:
+                several.set()
+        several.wait(20 if at_once > 1 else 0.005)
         with lock:
             running -= 1
         return Done(part.number, part.ref)
@@ -91,7 +92,7 @@ def test_work_under_way_ends_when_the_consumer_stops() -> None:
     found = Local(2).map(Work("endless", endless), PARTS, Needs())
     assert next(found).part == 0
     found.close()  # type: ignore[attr-defined]
-    assert ended.acquire(timeout=1), "it went on"
+    assert ended.acquire(timeout=30), "it went on"
     engines.check_stopped()  # in this thread nothing was stopped
 
 

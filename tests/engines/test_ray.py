@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aepipe import engines
+from aepipe.engines.ray import _share
 from aepipe.errors import EngineError
 from tests.support.own_network import run_with_ray
 
@@ -45,3 +46,11 @@ def test_a_cluster(tmp_path: Path) -> None:
 def test_no_cluster_is_one_line() -> None:
     with pytest.raises(EngineError, match=r"ray://127\.0\.0\.1:9: does not answer .*start it: ray start --head"):
         engines.resolve("ray://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("machines", "count", "each"),
+    [((1, 1), 2, 1), ((16, 16), 2, 16), ((16, 4), 2, 8), ((8, 8, 8), 6, 4), ((2,), 5, 1), ((), 2, 1)],
+)
+def test_processes_share_out_the_processors(machines: tuple[int, ...], count: int, each: int) -> None:
+    assert _share([{"CPU": float(one)} for one in machines], count) == each

@@ -138,11 +138,11 @@ def test_sixty_thousand_rows_of_a_hundred_labels_take_seconds() -> None:
     database, queries = codes(60_000, 1, 64), codes(200, 2, 64)
     letters = "".join(chr(200 + number) for number in range(100))
     theirs, own = sets(60_000, 3, most=5, letters=letters), sets(200, 4, most=5, letters=letters)
-    began = time.monotonic()
+    began = time.process_time()
     several = retrieval.retrieval(database, queries, theirs, own)
-    took = time.monotonic() - began
-    began = time.monotonic()
+    took = time.process_time() - began
+    began = time.process_time()
     retrieval.retrieval(database, queries, np.arange(60_000) % 100, np.arange(200) % 100)
-    plain = time.monotonic() - began
+    plain = time.process_time() - began
     assert several.map.shape == (200,)
     assert took < 3 * plain + 1

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+DEPTHS = (1, 2, 3, 0)
+"""Numbers of innermost lines of this project by which calls are grouped; 0 for all of them."""
 _HEARD = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_ulonglong)
 _DRAFT = re.compile(r"\.tmp[^/]*")
 _NUMBERS = re.compile(r"[0-9a-f]{12,}|\d+")
@@ -36,10 +38,14 @@ class Call:
     way: tuple[str, ...]
 
     @property
+    def ours(self) -> tuple[str, ...]:
+        """The lines of this project that lead to it, the outermost first."""
+        return tuple(line for line in self.way if line.startswith(("aepipe/", "flows/")))
+
+    @property
     def line(self) -> str:
-        """The innermost line of this project that leads to it."""
-        ours = [line for line in self.way if line.startswith(("aepipe/", "flows/"))]
-        return ours[-1] if ours else ""
+        """The innermost of these lines; empty where there is none."""
+        return "".join(self.ours[-1:])
 
 
 @contextmanager
@@ -89,23 +95,22 @@ def turns(calls: Mapping[str, Sequence[Call]]) -> dict[str, list[int]]:
     """Return for each call of some verbs when it is tried.
 
     Returns:
-        0 for the first one of a line of this project about a file, in all verbs, 1 for the first one of that in its
-        verb, 2 for the first one on its way, 3 for the last one on its way, 4 for those in between.
+        The place in :data:`DEPTHS` of the least number of lines at which it is new: no call before it, in any verb, is
+        one of the same kind, about the same file, that so many innermost lines of this project have led to. Then one
+        more for the first one on its way, for the last one on its way, and for those in between.
     """
-    met = set[tuple[str, str, str]]()
+    met = set[tuple[Any, ...]]()
     return {verb: [*_turns(made, met)] for verb, made in calls.items()}
 
 
-def _turns(calls: Sequence[Call], met: set[tuple[str, str, str]]) -> Iterator[int]:
-    here = set[tuple[str, str, str]]()
+def _turns(calls: Sequence[Call], met: set[tuple[Any, ...]]) -> Iterator[int]:
     first: dict[Call, int] = {}
     last = {call: number for number, call in enumerate(calls)}
     for number, call in enumerate(calls):
-        line = (call.kind, call.place, call.line)
-        new = (line not in met, line not in here, first.setdefault(call, number) == number, last[call] == number, True)
-        met.add(line)
-        here.add(line)
-        yield new.index(True)
+        groups = [(call.kind, call.place, depth, call.ours[-depth:]) for depth in DEPTHS]
+        new = [one not in met for one in groups]
+        met.update(groups)
+        yield [*new, first.setdefault(call, number) == number, last[call] == number, True].index(True)
 
 
 def _lines() -> Iterator[str]:

@@ -70,7 +70,7 @@ def ask(environment: dict[str, str], path: str, body: dict[str, Any] | None = No
     data = None if body is None else json.dumps(body).encode()
     request = Request(f"{environment['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=120) as answer:
             return json.load(answer)
     except OSError:
         return None

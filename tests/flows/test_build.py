@@ -219,7 +219,7 @@ def test_a_failed_run_sends_a_message(tiny: Path, store: Store, monkeypatch: pyt
         monkeypatch.setenv("AEPIPE_NOTIFY", "custom-webhook/alerts")
         with pytest.raises(SourceError):
             build(str(tiny), shelf=str(store.root))
-        thread.join(10)
+        thread.join(60)
     (message,) = told
     assert message["subject"] == "aepipe-build: build-tiny failed"
     assert "no such file or folder" in message["body"]

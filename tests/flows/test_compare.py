@@ -1,4 +1,4 @@
-"""The flow behind compare and study: shared layers train once, a failure is a result."""
+"""Behind compare and study: shared layers train once, a failure is a result, with a Prefect server and without."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from aepipe.errors import TrainingError
+from aepipe.errors import SourceError, TrainingError
 from aepipe.store.artifacts import Store
-from flows.compare import compare
+from flows import comparison, stages
 from tests.support.samples import write_tiny
 
 
@@ -24,12 +24,12 @@ def tiny(tmp_path: Path) -> Path:
     return write_tiny(tmp_path, count=150)
 
 
-def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path, prefect: None) -> None:
+def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "study")
     orders: list[dict[str, Any]] = [
         {"recipe": str(tiny), "shelf": str(store.root), "changes": {"code.bits": bits}} for bits in (8, 16)
     ]
-    outcomes = compare(orders)
+    outcomes = comparison.compared(orders)
     assert [one["failed"] for one in outcomes] == [None, None]
     assert len(store.refs("layer")) == 3, "one layer in common, and a layer of bits for each"
     assert len({one["release"] for one in outcomes}) == 2
@@ -46,10 +46,32 @@ def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path, prefect: 
     json.dumps([dict(line.figures) for line in lines])
 
 
-def test_a_training_that_diverges_is_a_result(tiny: Path, tmp_path: Path, prefect: None) -> None:
+def test_a_training_that_diverges_is_a_result_that_prefect_records(tiny: Path, tmp_path: Path, prefect: None) -> None:
+    from flows.compare import compare
+
     shelf = str(tmp_path / "diverging")
     changes = {"fit.lr": 1e30, "layers.0.likelihood": "gaussian", "fit.epochs": 3}
     (outcome,) = compare([{"recipe": str(tiny), "shelf": shelf, "changes": changes}])
     assert outcome["release"] is None
     assert "lower fit.lr" in outcome["failed"]
     assert TrainingError.__name__ not in outcome["failed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(ConnectionResetError("the network"), 3), (SourceError("a mistake"), 1), (OSError("disk"), 1)]
+)
+def test_a_source_that_may_come_back_is_read_again(
+    error: Exception, tries: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def fail(*given: object) -> str:
+        asked.append(given)
+        raise error
+
+    monkeypatch.setattr(stages, "ingest", fail)
+    monkeypatch.setattr(stages, "RETRIES", 2)
+    monkeypatch.setattr(stages, "PAUSE", 0)
+    with pytest.raises(type(error)):
+        comparison.compared([{"recipe": str(tiny), "shelf": str(tmp_path / "store")}])
+    assert len(asked) == tries

@@ -22,10 +22,10 @@ def test_first_starts_follow_each_other(tmp_path: Path, caplog: pytest.LogCaptur
     thread = threading.Thread(target=other)
     with caplog.at_level("INFO"), local_server._first_start(tmp_path):
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(60)
         thread.join(0.3)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]
     with local_server._first_start(tmp_path), local_server._first_start(tmp_path):
         order.append("nobody waits once the database is made")

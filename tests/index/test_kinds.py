@@ -125,12 +125,13 @@ def test_a_look_up_in_a_mapped_index_copies_only_what_it_touches(tmp_path: Path,
     assert isinstance(opened.engine, multihash.MultiHash)
     query = codes.packed[:1]
     assert opened.engine.staged(query, 1)[1][0] >= 0, "it is looked up, not scanned"
-    tracemalloc.start()
-    try:
+    peaks = []
+    for _ in range(5):  # other threads of this process take memory too, now and then
+        tracemalloc.start()
         opened.engine.staged(query, 1)
-        assert tracemalloc.get_traced_memory()[1] < codes.packed.nbytes / 4
-    finally:
+        peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
+    assert min(peaks) < codes.packed.nbytes / 4
 
 
 def test_multihash_scans_where_that_is_cheaper() -> None:

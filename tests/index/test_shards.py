@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -102,6 +103,28 @@ def test_added_and_removed_rows_are_found_as_in_one_index(
         assert_equal(one.search(asked, k), other.search(asked, k))
         assert_equal(one.search(asked, k, where), other.search(asked, k, where))
         assert_equal(one.within(asked, 3, where), other.within(asked, 3, where))
+
+
+@pytest.mark.parametrize("radius", [0, 3, 7, 12])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_shards_that_are_asked_within_a_radius_first_have_the_answers_of_one_index(count: int, radius: int) -> None:
+    rng = np.random.default_rng(radius)
+    codes, ids = near_codes(rng, ROWS, 32), scrambled_ids(rng, ROWS)
+    asked = BitCodes.from_bits(codes.unpack()[rng.integers(0, ROWS, 40)] ^ (rng.random((40, 32)) < 0.1))
+    start = ROWS // 2
+    one = hamming.build(codes[:start], ids[:start])
+    with patch("aepipe.index.kinds.multihash.scan_cost", return_value=1e9):  # looking up is always cheaper
+        several = shards.build(codes[:start], ids[:start], count, kind="multihash")
+    grown = one.add(codes[start:], ids[start:]), several.add(codes[start:], ids[start:])
+    gone = rng.permutation(ids)[: ROWS // 3]
+    left = grown[0].remove(gone), grown[1].remove(gone)
+    pairs: list[tuple[HammingIndex, Shards]] = [(one, several), grown, left]
+    for flat, parted in pairs:
+        with patch.object(parted, "_plan", lambda k: (1.0, radius)):
+            for k in (1, 10, 60):
+                assert_equal(parted.search(asked, k), flat.search(asked, k))
+                for question in (asked[place : place + 1] for place in range(5)):
+                    assert_equal(parted.search(question, k), flat.search(question, k))
 
 
 @pytest.mark.parametrize("count", [2, 7])

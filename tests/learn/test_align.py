@@ -69,10 +69,11 @@ def test_a_reordered_network_decodes_the_same_rows(net: dict[str, Any], normaliz
         layer_specs.code_spec(CodeRecipe(bits=K, normalize=normalize, binarize=Choice(kind=binarize))),
     ]
     layers = [one.eval() for one in stack.build(specs, SHAPE, seed=0)]
+    drawn = torch.Generator().manual_seed(0)
     for part in layers[-1].net.encoder.modules():
         if isinstance(part, torch.nn.BatchNorm1d):
-            part.running_mean.copy_(torch.randn(K))
-            part.running_var.copy_(torch.rand(K) + 0.5)
+            part.running_mean.copy_(torch.randn(K, generator=drawn))
+            part.running_var.copy_(torch.rand(K, generator=drawn) + 0.5)
     model = stack.unroll(layers)
     rows = Feed(np.random.default_rng(1).integers(0, 256, (50, *SHAPE), dtype=np.uint8), CPU)
     before, rebuilt = stack.bits(model, rows, "zero"), model.decode(model.encode(next(rows.blocks())).mean)

@@ -380,7 +380,7 @@ def texts(draw: st.DrawFn) -> tuple[bytes, str, str, list[list[str]], list[str]]
 
 
 @pytest.mark.usefixtures("quick")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(texts())
 def test_any_text_comes_back_with_its_values_unchanged(tmp_path: Path, drawn: Any) -> None:
     data, encoding, delimiter, rows, names = drawn
@@ -421,7 +421,7 @@ KINDS: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 
 @pytest.mark.usefixtures("quick")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_any_parquet_comes_back_with_its_values_unchanged(tmp_path: Path, data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=4))

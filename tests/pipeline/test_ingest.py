@@ -271,7 +271,6 @@ def test_progress_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     records = list[logging.LogRecord]()
     monkeypatch.setattr(logger, "handle", records.append)
     monkeypatch.setattr(logger, "level", logging.INFO)
-    monkeypatch.setattr(logger, "disabled", False)
     monkeypatch.setattr(logger, "_cache", {})
     ingest(store, Fake({f"{number}": b"x" for number in range(2500)}))
     steps = [step for record in records if (step := Progress.of(record))]

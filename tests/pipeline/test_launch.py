@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from aepipe import errors, recipe
-from aepipe.errors import FullError, ItemError, RecipeError, TrainingError
-from aepipe.pipeline import launch
+from aepipe import engines, errors, recipe
+from aepipe.engines import Together
+from aepipe.errors import EngineError, FullError, ItemError, RecipeError, StoreError, TrainingError
+from aepipe.pipeline import cluster, launch, worker
 from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.pretrain import pretrain
@@ -107,6 +109,45 @@ def test_errors_of_the_first_process_are_raised_here() -> None:
     for error in (TrainingError("so it is"), FullError("so it is"), ItemError("so", "it is")):
         with pytest.raises(type(error), match=r"^so:? it is$"):
             launch._heard(json.dumps({"what": "error", **errors.told(error)}))
+
+
+class Gathering:
+    """An engine that runs nothing, and says what a cluster might say."""
+
+    def __init__(self, *lines: str, error: Exception | None = None) -> None:
+        self.lines, self.error = lines, error
+        self.asked: list[Any] = []
+
+    def together(self, work: Together, count: int, heard: Callable[[str], None]) -> None:
+        """Say what the processes might tell."""
+        self.asked += [work, count]
+        for line in self.lines:
+            heard(line)
+        if self.error is not None:
+            raise self.error
+
+
+def test_what_a_cluster_says_is_written_as_torchrun_would(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = worker.line("step", stage="layer 1", done=1, total=2, note="")
+    seat = worker.line("seat", text="process 1 of 2, pid 7, on 10.0.0.1")
+    engine = Gathering(seat, step, error=EngineError("lost again and again"))
+    monkeypatch.setattr(engines, "resolve", lambda: engine)
+    order = {"launch": asdict(Launch(2, limit=9.0)), "recipe": {"compute": {"device": "cuda"}}}
+    cluster.share_out(order, "/mnt/store")
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1] == step
+    assert said.err == "process 1 of 2, pid 7, on 10.0.0.1\n"
+    assert engine.asked == [Together(worker.seated, {"order": order, "store": "/mnt/store"}, 1.0, 9.0), 2]
+    with pytest.raises(EngineError, match=r"^lost again and again$"):
+        launch._heard(said.out.splitlines()[-1])
+
+
+def test_a_cluster_trains_in_a_store_that_all_machines_see(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engines, "resolve", Gathering)
+    with pytest.raises(StoreError, match="a store that is a folder which all of them see"):
+        Launch(2).run(Store("s3://bucket/store"), planned(tmp_path), Ref("layer", "0" * 64), "pretrain", {})
 
 
 def test_a_killed_process_is_started_again_and_the_weights_are_those_of_one(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
+from aepipe.codes.encoder import Encoder, Encoding
 from aepipe.engines import Needs, Part, Work
 from aepipe.errors import CorruptError
 from aepipe.pipeline.compact import compact
@@ -97,10 +99,9 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that the keys of all items that are read come into."""
     read, usual = list[str](), loader._read
 
-    def noting(item: Item, row: Decode, find: loader.Find, seen: loader.Seen) -> loader.Outcome:
-        if seen(item) is None:
-            read.append(item.key)
-        return usual(item, row, find, seen)
+    def noting(item: Item, row: Decode, find: loader.Find) -> loader.Outcome:
+        read.append(item.key)
+        return usual(item, row, find)
 
     monkeypatch.setattr(loader, "_read", noting)
     return read
@@ -261,6 +262,33 @@ def test_codes_of_parts_are_made_by_any_engine(store: Store) -> None:
     made = encode_all(store, model, rows, engine=Backwards())  # type: ignore[arg-type]
     assert made == release.all_parts("codes")
     assert encode_all(store, model, rows, engine=None) == made
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_codes_of_rows_that_stay_are_copied(store: Store, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    make_release(store, n=N, part=16)
+    before = Release.open(store, "pictures")
+    files = sorted(pictures_of(store).rglob("*.png"))
+    for number in (3, 40, 77):
+        files[number].write_bytes(files[number + 1].read_bytes())
+    files[100].unlink()
+    model, then, codes = before.part("encoder"), before.part("rows"), before.all_parts("codes")
+    rows = ingest(store, bare_plan(store, part=16).source, previous=then)
+    if lost:
+        store.remove(codes[0])
+    encoded, usual = list[int](), Encoder.encode
+
+    def encode(self: Encoder, items: NDArray[np.generic], threads: int = 0) -> Encoding:
+        encoded.append(len(items))
+        return usual(self, items, threads=threads)
+
+    monkeypatch.setattr(Encoder, "encode", encode)
+    copied = encode_all(store, model, rows, known=codes, before=then)
+    assert 3 < sum(encoded) < 50 if lost else sum(encoded) == 3
+    made = {ref: store.manifest(ref).outputs for ref in copied}
+    for ref in copied:
+        store.remove(ref)
+    assert {ref: store.manifest(ref).outputs for ref in encode_all(store, model, rows)} == made
 
 
 def test_parts_on_object_storage_are_those_of_a_folder(store: Store, bucket: str, tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, mo
     assert [words[:2] for words in tries] == [["aepipe", "query"], ["aepipe", "show"], ["aepipe", "evaluate"]]
     assert all("--name pictures" in " ".join(words) for words in tries)
     assert Path(tries[0][2]).is_file()
+    lost = [{"reason": "empty", "count": 2, "first": ["a", "b"]}, {"reason": "no picture", "count": 1, "first": ["c"]}]
+    some = first_screen(release, found | {"read": {"unreadable": lost}}).splitlines()[0]
+    assert some == f"pictures: {len(release.index)} of {len(release.index) + 3} items can be asked"
     aside = first_screen(release, found | {"in_service": False}).splitlines()[0]
     assert aside.endswith(f"once they are put into service, with `aepipe promote {release.ref.digest[:12]}`")
 

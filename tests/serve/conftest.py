@@ -70,7 +70,7 @@ class Client:
     def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send one request as it is."""
         connection = UnixConnection(str(self.uds)) if self.uds else http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.timeout = 30
+        connection.timeout = 120
         try:
             connection.request(method, path, body, {**self.headers, **(headers or {})})
             answer = connection.getresponse()
@@ -96,7 +96,7 @@ class Client:
 @contextmanager
 def running(store: Store, **given: Any) -> Iterator[Client]:
     """Run a service for the time of the block."""
-    settings = Settings(**{"port": 0, "threads": 2, **given})
+    settings = Settings(**{"port": 0, "threads": 2, "where_seconds": 60, **given})
     tokens = Tokens.at(settings.token_file) if settings.token_file else None
     service = Service.of(store, settings, tokens)
     listening = server.bound(settings)
@@ -112,12 +112,12 @@ def running(store: Store, **given: Any) -> Iterator[Client]:
         yield _ready(Client(port, service, uds=settings.uds))
     finally:
         runner.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listening.close()
 
 
 def _ready(client: Client) -> Client:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         try:
             if client.ask("GET", "/readyz").status in {200, 503} and not client.service.catalog.missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -120,20 +120,21 @@ def test_a_mistake_of_ours_is_told_to_each_that_waits(client: Client, pool: Pool
 
 def test_questions_that_take_too_long_leave_their_places(client: Client) -> None:
     pool, served = Pool(1, 40, 0.05), client.service.catalog.get("pictures")
-    batches = Batches(pool, client.service.handles)
+    batches, late = Batches(pool, client.service.handles), threading.Event()
 
     def slowly(*_: Any) -> list[bytes]:
-        time.sleep(0.2)
+        late.wait(60)
         return [b"{}"] * 3
 
     async def asked() -> list[Any]:
         every = (batches.ask(served, options_of(()), query, alone=False) for query in QUERIES[:3])
         told = await asyncio.gather(*every, return_exceptions=True)
+        late.set()
         while pool.held:  # until the thread is done, or for ever where places were counted wrongly
             await asyncio.sleep(0.01)
         return told
 
     with patch.object(served, "costs", Known(short=False)), patch.object(batches, "_answers", slowly):
-        found = asyncio.run(asyncio.wait_for(asked(), 10))
+        found = asyncio.run(asyncio.wait_for(asked(), 60))
     pool.close()
     assert [type(one) for one in found] == [TooSlowError] * 3

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def until(client: Client, digest: str) -> None:
     """Wait until a release answers."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while client.get(ONE).json["release"] != digest:
         assert time.monotonic() < end, "the release was not taken up"
         time.sleep(0.02)
@@ -64,7 +64,7 @@ def test_a_damaged_release_is_not_taken_up(tmp_path: Path) -> None:
         bad = make_release(store, n=40, seed=1, promote=False)
         (next((store.path(bad)).glob("release.json"))).write_text("{")
         registry.promote(store, "pictures", bad, why="a test")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not client.get("/readyz").json["trouble"]:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -82,7 +82,7 @@ def test_collections_appear_and_disappear(tmp_path: Path) -> None:
     make_release(store, n=20)
     with running(store) as client:
         make_release(store, name="more", n=20)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while client.get("/v1/collections/more").status != 200:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -109,7 +109,7 @@ def test_the_verb_serves_and_ends_with_status_zero(tmp_path: Path) -> None:
         line = run.stdout.readline()
         port = int(line.rstrip("/\n").rpartition(":")[2])
         client = Client(port, None)  # type: ignore[arg-type]
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while True:
             try:
                 if client.get("/readyz").status == 200:
@@ -123,8 +123,9 @@ def test_the_verb_serves_and_ends_with_status_zero(tmp_path: Path) -> None:
             assert connection.getresponse().read()
         begun = time.monotonic()
         run.send_signal(signal.SIGTERM)
-        assert run.wait(15) == 0
+        assert run.wait(120) == 0
         assert time.monotonic() - begun < 5
+        assert run.stdout.read() == "aepipe has ended by SIGTERM\n"
         for connection in idle:
             connection.close()
 
@@ -139,5 +140,5 @@ def test_mistakes_are_said_before_anything_is_opened(tmp_path: Path) -> None:
         (["--root-path", "search"], 2, "--root-path"),
     ):
         command = [sys.executable, "-m", "aepipe", "serve", "--port", "0", "--home", str(store.root), *flags]
-        found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
         assert (found.returncode, text in found.stderr, found.stdout) == (status, True, ""), found.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from aepipe.cli.app import app
+from aepipe.serve.requests import pairs_of
 from aepipe.store.artifacts import Store
 from tests.serve.conftest import Client
 from tests.support.releases import pictures_of
@@ -38,6 +40,11 @@ def check_same(answers: list[dict[str, Any]], commanded: list[dict[str, Any]]) -
         assert json.dumps(answer["hits"]) == json.dumps(hits)
 
 
+@pytest.mark.parametrize("query", ["", "&", "id=3&k=2", "a=&b&&c==1", "id=a%26b&k=1", "where=a+b", "=x", "a;b=1"])
+def test_the_parameters_of_an_address_are_those_that_the_library_reads(query: str) -> None:
+    assert pairs_of(query.encode()) == parse_qsl(query, keep_blank_values=True)
+
+
 options = st.fixed_dictionaries(
     {},
     optional={
@@ -51,7 +58,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.sampled_from(["pictures", "docs", "people", "vectors"]), row=st.integers(0, 40), chosen=options)
 def test_rows_are_answered_as_by_the_command(
     client: Client, store: Store, name: str, row: int, chosen: dict[str, Any]

@@ -57,6 +57,8 @@ def test_words_are_added_and_taken_away(asked: Client, here: Collection) -> None
     by_id, by_key = asked.post(f"{PATH}/search", body).json["answers"]
     (expected,) = here.query(ids=[row], plus="white", k=3)
     assert ids(by_id) == ids(by_key) == [hit.row.id for hit in expected.hits]
+    unknown = asked.get(f"{PATH}/search", id=10**6, plus="white")
+    assert (unknown.status, unknown.json["detail"][:25]) == (422, "no row has the id 1000000")
     (expected,) = here.query(plus=["red", "white"], k=3)
     for reply in (asked.get(f"{PATH}/search", plus=["red", "white"], k=3, weight=".5"),
                   asked.post(f"{PATH}/search", {"plus": ["red", "white"], "k": 3})):  # fmt: skip

@@ -212,9 +212,9 @@ def test_other_schemes_and_chains_are_refused_before_a_driver_is_imported(
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = upload(collection(tmp_path / "near"), "bucket")
     memory, silence = type(fsspec.filesystem("memory")), threading.Event()
-    monkeypatch.setattr(remote, "PATIENCE", 0.2)
     for call in ("isfile", "get_file"):
         with monkeypatch.context() as patch:
+            patch.setattr(remote, "PATIENCE", 0.2)
             patch.setattr(memory, call, lambda *_, **__: silence.wait(30))
             with pytest.raises(SourceError, match=f"{address}: no answer for 0.2 s; is the server reachable"):
                 source(address)
@@ -225,14 +225,14 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pyt
 def test_a_slow_server_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = upload(collection(tmp_path / "near"), "bucket")
     memory = type(fsspec.filesystem("memory"))
-    monkeypatch.setattr(remote, "PATIENCE", 0.4)
+    monkeypatch.setattr(remote, "PATIENCE", 0.5)
 
     def slow(self: Any, path: str, to: str, **_: Any) -> None:
         with Path(to).open("wb") as stream:
-            for piece in range(4):  # more than the patience in all, but something comes before it ends
-                stream.write(self.cat_file(path)[piece::4])
+            for piece in range(16):  # more than the patience in all, but something comes long before it ends
+                stream.write(self.cat_file(path)[piece::16])
                 stream.flush()
-                time.sleep(0.2)
+                time.sleep(0.04)
 
     monkeypatch.setattr(memory, "get_file", slow)
     assert source(address).total() == 12

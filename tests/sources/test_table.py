@@ -353,7 +353,7 @@ WRITTEN = {
 ODD = st.sampled_from(["", "?", "#N/A", "inf", "about 7", "x", "NULL"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_every_cell_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
     rows = 60

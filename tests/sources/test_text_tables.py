@@ -348,7 +348,7 @@ def written(draw: st.DrawFn) -> tuple[list[list[str]], str, str, str, bool]:
     )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example(([["1,234", "x"], ["2,500", "y"]], ";", "\n", "utf-8", False))
 @given(written())
 def test_each_cell_is_kept_or_named(tmp_path: Path, case: tuple[list[list[str]], str, str, str, bool]) -> None:
@@ -411,7 +411,7 @@ def unknown(draw: st.DrawFn) -> tuple[list[list[str]], str, str, str]:
     return [names, *rows], draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n"])), encoding
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(unknown())
 def test_a_table_of_unknown_dialect_is_read(tmp_path: Path, case: tuple[list[list[str]], str, str, str]) -> None:
     (names, *rows), delimiter, end, encoding = case

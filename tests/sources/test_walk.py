@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,8 +141,12 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_read(
 
 
 def test_a_path_that_may_not_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(path: Path, **_: object) -> os.stat_result:
-        raise PermissionError(13, "Permission denied", str(path))
+    look = Path.stat
+
+    def refused(path: Path, **options: Any) -> os.stat_result:
+        if path.is_relative_to(tmp_path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **options)
 
     monkeypatch.setattr(Path, "stat", refused)
     for name in ("a.jpg", "*.jpg", "b/./a.jpg"):

@@ -6,6 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import Items, ItemSegments, Row, positions
+from aepipe.store.segments import FEW, Items, ItemSegments, Row, positions
 from aepipe.store.strings import Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -129,3 +130,19 @@ def test_damaged_metadata_are_an_error(tmp_path: Path, metadata: str) -> None:
     (tmp_path / "items.json").write_text(metadata)
     with pytest.raises(CorruptError, match=str(tmp_path)):
         Items(tmp_path)
+
+
+def test_a_column_of_few_values_is_read_as_before_once_its_values_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    items = ItemSegments([write_items(tmp_path)], np.zeros(0, np.int64))
+    ids = np.array([43, 3, 13, 3])
+    before = items.table(("label", "split", "key"), ids)
+    values, numbers = items.values("label")
+    assert [values[number] for number in numbers.tolist()] == list(items.column("label"))
+    with patch.object(Strings, "some", side_effect=AssertionError):
+        assert items.table(("label",), ids) == before[:1]
+    assert items.table(("label", "split", "key"), ids) == before
+    many = ItemSegments([write_items(tmp_path / "many", [f"{i:05}" for i in range(FEW + 1)])], np.zeros(0, np.int64))
+    assert len(many.values("key")[0]) == FEW + 1
+    assert many.table(("key",), many.ids[-1:]) == [[f"{FEW:05}"]]
+    assert not many._parts[0]._few

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -274,9 +274,44 @@ def test_a_server_without_conditions_is_no_store(bucket: str, monkeypatch: pytes
 
 def test_a_bucket_that_is_missing_is_named(bucket: str) -> None:
     missing = Store(f"{bucket.partition('/store')[0]}-2/store")
-    assert registry.names(missing) == []
-    with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
-        put(missing)
+    for act in (registry.names, put):
+        with pytest.raises(StoreError, match="-2/store: there is no such bucket; make it first"):
+            act(missing)
+
+
+def test_a_bucket_that_may_not_be_listed_is_believed_to_be_there(bucket: str, object_server: ObjectServer) -> None:
+    store = Store(bucket)
+    assert registry.names(store) == []
+    *first, last = object_server.asked
+    asked = count(1)
+    with object_server.refusing(lambda *_: 403 if next(asked) > len(first) else None):
+        assert registry.names(store.fresh()) == []
+    assert (first, next(asked)) == ([last] * len(first), len(first) + 2)  # it was the last request that was refused
+
+
+class AzureDriver:
+    """Answers as Azure's driver does: no file for what is no bucket, and a list where a folder is an object."""
+
+    class MissingError(Exception):
+        """As azure.core has it."""
+
+        status_code = 404
+
+    def find(self, path: str, **_: object) -> list[str]:
+        """Return the object itself."""
+        return [path]
+
+    def pipe_file(self, path: str, *_: object, **__: object) -> None:
+        """Refuse."""
+        raise self.MissingError("The specified container does not exist.")
+
+
+def test_what_azures_driver_says_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bucket, "_system", AzureDriver())
+    there = Bucket("az://bucket/store")
+    assert there.listed("names.json") == {}
+    with pytest.raises(StoreError, match=r"^az://bucket/store: there is no such bucket; make it first$"):
+        there.create("a", b"x")
 
 
 def test_a_silent_server_is_an_error_within_the_time(
@@ -288,7 +323,7 @@ def test_a_silent_server_is_an_error_within_the_time(
         begun = time.monotonic()
         with pytest.raises(StoreError, match=r"no answer for 0\.3 s; is the server reachable from here\?"):
             registry.names(Store(bucket))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 60
     assert addresses.PATIENCE == 0.3
 
 
@@ -531,12 +566,12 @@ def test_small_files(there: Store, tmp_path: Path) -> None:
 
 def soak(there: Store, folder: Path, seconds: float) -> dict[str, int]:
     """Let writers, movers, readers and a collector of garbage work on one store; return how much each has done."""
-    until, drawn = time.monotonic() + seconds, random.Random(3)
     registry.promote(there, "one", Ref("release", "0" * 64), why="the first")
+    until, drawn = time.monotonic() + seconds, random.Random(3)
 
     def write(n: int) -> int:
         own, made = elsewhere(there, folder / f"w{n}"), 0
-        while time.monotonic() < until:
+        while not made or time.monotonic() < until:
             put(own, {"stage": "soak", "n": drawn.randrange(6)}, f"{n} {drawn.random()}")
             made += 1
         return made

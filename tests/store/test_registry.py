@@ -173,7 +173,10 @@ def test_a_torn_service_file_is_an_error_and_can_be_replaced(made: Store, torn: 
     assert registry.previous(made, "one") == B
 
 
-def test_a_lock_that_is_just_taken_is_waited_for_until_it_names_its_process(made: Store) -> None:
+def test_a_lock_that_is_just_taken_is_waited_for_until_it_names_its_process(
+    made: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "UNNAMED", 60.0)
     file = made.root / "locks" / "one"
     file.parent.mkdir(exist_ok=True)
     with file.open("a") as stream:
@@ -185,7 +188,8 @@ def test_a_lock_that_is_just_taken_is_waited_for_until_it_names_its_process(made
         named.join()
 
 
-def test_a_lock_that_is_just_let_go_is_taken(made: Store) -> None:
+def test_a_lock_that_is_just_let_go_is_taken(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "UNNAMED", 60.0)
     file = made.root / "locks" / "one"
     file.parent.mkdir(exist_ok=True)
     stream = file.open("a")

@@ -25,7 +25,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ LOW = (1 << 48) - 1
 
 Keys = NDArray[np.int64]
 """Found codes: distance and position in one number, so that one sort orders them by both."""
+Seen: TypeAlias = tuple[Keys, int, NDArray[np.uint16]]
 NOTHING: Keys = np.zeros(0, np.int64)
 Answer = TypeVar("Answer")
 
@@ -107,10 +108,23 @@ class MultiHash(Scan):
         found = found.completed(len(packed), scanned, lambda open_: Scan.nearest(self, packed[open_], k, threads))
         return found, np.array([stage for _, stage in answers])
 
+    def close(self, packed: NDArray[np.uint8], k: int, radius: int, threads: int = 1) -> CodeHits:
+        """Return what :meth:`nearest` does, where codes beyond a radius may be missing; see :meth:`Scan.close`."""
+        stage = self._stage_of(radius)
+        if stage is None or not len(packed):
+            return self.nearest(packed, k, threads)
+        # What lies beyond the radius and was found tells how far the k nearest are at most.
+        queries = words_of(packed)
+        if len(queries) == 1:
+            keys = [self._seen(queries[0], k, stage)]
+        else:
+            keys = [one and one[0] for one in self._together(queries, k, stage, self.n_bits)]
+        hits, scanned = _joined(keys)
+        return hits.completed(len(packed), scanned, lambda open_: Scan.nearest(self, packed[open_], k, threads))
+
     def ball(self, packed: NDArray[np.uint8], radius: int, threads: int = 1) -> CodeHits:
         """Return every code at most ``radius`` bits away from each query; see :meth:`Scan.ball`."""
-        stages = range(len(self.reach.shares))
-        stage = next((one for one in stages if bound(self.reach.n_parts, one) >= radius), None)
+        stage = self._stage_of(radius)
         if stage is None or not len(packed):
             return super().ball(packed, radius, threads)
         touched = self.reach.shares[stage] * len(self)
@@ -159,11 +173,37 @@ class MultiHash(Scan):
         Returns:
             For each query what :meth:`_certain` returns.
         """
-        at_once = int(max(1, min(TOGETHER, TOUCHED / (1 + self.reach.shares[stage] * len(self)))))
-        blocks = (queries[start : start + at_once] for start in range(0, len(queries), at_once))
-        return [one for block in blocks for one in self._stage_together(block, k, stage)]
+        answers: list[tuple[Keys | None, int]] = []
+        found = self._together(queries, k, stage, bound(self.reach.n_parts, stage))
+        for query, one in zip(queries, found, strict=True):
+            if one is None:
+                answers.append((None, SCANNED))
+                continue
+            keys, rows, far = one
+            if len(keys) == k or rows >= k:
+                answers.append((keys, stage))
+            else:
+                answers.append(self._certain(query, k, max(stage + 1, _stage_for(far, k, self.reach.n_parts))))
+        return answers
 
-    def _stage_together(self, queries: Words, k: int, stage: int) -> Iterator[tuple[Keys | None, int]]:
+    def _together(self, queries: Words, k: int, stage: int, limit: int) -> Iterator[Seen | None]:
+        """Look up for several queries at once.
+
+        Args:
+            queries: words[Q, V].
+            k: as requested.
+            stage: flipped bits.
+            limit: codes farther than this are left out.
+
+        Yields:
+            For each query the first k codes, how many rows they have, and the distances of all codes that were
+            compared, uint16[C]; None where a scan is cheaper.
+        """
+        at_once = int(max(1, min(TOGETHER, TOUCHED / (1 + self.reach.shares[stage] * len(self)))))
+        for start in range(0, len(queries), at_once):
+            yield from self._block(queries[start : start + at_once], k, stage, limit)
+
+    def _block(self, queries: Words, k: int, stage: int, limit: int) -> Iterator[Seen | None]:
         values = self._values_of(stage)
         begin, sizes = self.tables.buckets(queries[:, None], values)
         touched = sizes.sum(axis=1)
@@ -172,7 +212,7 @@ class MultiHash(Scan):
         sizes[dear], touched[dear] = 0, 0
         owner = np.repeat(np.arange(len(queries)), touched)
         positions, far = self.tables.compare(begin.ravel(), sizes.ravel(), queries[owner])
-        near = np.nonzero(far <= bound(self.reach.n_parts, stage))[0]
+        near = np.nonzero(far <= limit)[0]
         keys = _distinct((owner[near] << 48) | (far[near].astype(np.int64) << 32) | positions[near])
         ends = np.searchsorted(keys, np.arange(len(queries) + 1) << 48)
         rows = self._offsets[(keys & (LIMIT - 1)) + 1] - self._offsets[keys & (LIMIT - 1)]
@@ -180,12 +220,15 @@ class MultiHash(Scan):
         for number, (first, last) in enumerate(itertools.pairwise(ends.tolist())):
             own = keys[first : min(last, first + k)]
             if dear[number]:
-                yield None, SCANNED
-            elif len(own) == k or int(rows[first : first + len(own)].sum()) >= k:
-                yield own & LOW, stage
-            else:
-                seen = far[ends_of_touched[number] - touched[number] : ends_of_touched[number]]
-                yield self._certain(queries[number], k, max(stage + 1, _stage_for(seen, k, self.reach.n_parts)))
+                yield None
+                continue
+            seen = far[ends_of_touched[number] - touched[number] : ends_of_touched[number]]
+            yield own & LOW, int(rows[first : first + len(own)].sum()), seen
+
+    def _seen(self, query: Words, k: int, stage: int) -> Keys | None:
+        """Return the nearest codes in the buckets of a stage, however far; None where a scan is cheaper."""
+        touched = self._touched(query, stage)
+        return None if touched is None else _first(_near(*touched, self.n_bits), k, k * self.reach.n_parts)
 
     def _within(self, query: Words, radius: int, stage: int) -> Keys | None:
         touched = self._touched(query, stage)
@@ -206,6 +249,11 @@ class MultiHash(Scan):
         if k not in self._plans:
             self._plans[k] = self.reach.plan(k, self.n_bits, len(self))
         return self._plans[k]
+
+    def _stage_of(self, radius: int) -> int | None:
+        """Return the fewest flipped bits that miss no code within a radius; None where only a scan does not."""
+        stages = range(len(self.reach.shares))
+        return next((one for one in stages if bound(self.reach.n_parts, one) >= radius), None)
 
     def _values_of(self, stage: int) -> Values:
         if stage not in self._values:

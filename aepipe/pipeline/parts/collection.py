@@ -70,7 +70,7 @@ def ingest_parts(
     with shared(source, recipe) as at:
         threads = threads_for(engine, len(parts))
         work = Work("ingest", read_part, {"store": store.address, "source": asdict(at), "threads": threads})
-        for one in engine.map(work, parts, Needs(cpus=threads)):
+        for one in engine.map(work, parts, needs_of(source, threads)):
             made[one.part] = Ref.parse(one.ref)
             done += listed.starts[one.part + 1] - listed.starts[one.part]
             rejected += one.rejected
@@ -78,6 +78,12 @@ def ingest_parts(
     refs = [ref for _, ref in sorted(made.items()) if ref is not None]
     readings = [read_ref(one, source) for one in listed.refs]
     return join(store, source, refs, previous=life.previous, next_id=life.next_id, given=life.given, readings=readings)
+
+
+def needs_of(source: Source, threads: int) -> Needs:
+    """Return what reading a part takes: a graphics card, too, where its network runs on one."""
+    network: Mapping[str, str] = source.features().get("backbone") or {}
+    return Needs(cpus=threads, gpus=float(network.get("provider") == "cuda"))
 
 
 def engine_of(source: Source) -> Engine:

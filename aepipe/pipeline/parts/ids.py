@@ -120,12 +120,13 @@ class Before:
         own, order = self._hashes
         first, last = (np.searchsorted(own, hashes, side=side) for side in ("left", "right"))
         found = np.full(len(hashes), -1, np.int64)
-        maybe = np.flatnonzero(last > first)
-        keys = rows.keys() if len(maybe) else []
-        for row in maybe.tolist():
-            for at in range(int(first[row]), int(last[row])):
-                if self._key(place := self._place(int(order[at]))) == keys[row]:
-                    found[row] = place
+        keys = np.array(rows.keys(), object) if (last > first).any() else np.empty(0, object)
+        # One round is enough but for keys with one hash.
+        for again in range(int((last - first).max(initial=0))):
+            maybe = np.flatnonzero((last > first + again) & (found < 0))
+            places = self._places(order[first[maybe] + again].astype(np.int64))
+            same = self._keys_at(places) == keys[maybe]
+            found[maybe[same]] = places[same]
         ids = np.full(len(found), -1, np.int64)
         ids[found >= 0] = self._slices.at(found[found >= 0])
         return ids, found
@@ -141,14 +142,19 @@ class Before:
             then[here] = table.sha256()[places[known][here] - self._starts[number]]
         return int((rows.sha256()[known] != then).any(axis=1).sum()) if len(then) else 0
 
-    def _key(self, place: int) -> str:
-        number = int(np.searchsorted(self._starts, place, side="right")) - 1
-        return _keys(self._store, self._tables[number])[place - int(self._starts[number])]
+    def _keys_at(self, places: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Return the keys of the rows at some positions, [n]."""
+        keys, numbers = np.empty(len(places), object), np.searchsorted(self._starts, places, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            keys[here] = _keys(self._store, self._tables[number])[places[here] - self._starts[number]]
+        return keys
 
-    def _place(self, number: int) -> int:
-        """Return the position of a row among those before; ``number`` counts the rows of parts that are gone."""
-        at = int(np.searchsorted(self._gone_starts, number, side="right")) - 1
-        return int(self._starts[self._gone[at]]) + number - int(self._gone_starts[at])
+    def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of some rows among those before; a number counts the rows of parts that are gone."""
+        at = np.searchsorted(self._gone_starts, numbers, side="right") - 1
+        places: NDArray[np.int64] = self._starts[np.array(self._gone)[at]] + numbers - self._gone_starts[at]
+        return places
 
     @cached_property
     def _gone_starts(self) -> NDArray[np.int64]:
@@ -191,10 +197,10 @@ def small_file(store: Store, part: Ref, name: str) -> NDArray[Any]:
     return mapped(file)
 
 
+def _keys(store: Store, ref: Ref) -> NDArray[np.object_]:
+    return _read_keys(store.address, ref)
+
+
 @lru_cache(_HELD)
-def _keys_at(store: str, ref: Ref) -> list[str]:
-    return table_at(store, ref).keys()
-
-
-def _keys(store: Store, ref: Ref) -> list[str]:
-    return _keys_at(store.address, ref)
+def _read_keys(store: str, ref: Ref) -> NDArray[np.object_]:
+    return np.array(table_at(store, ref).keys(), object)

@@ -19,7 +19,7 @@ from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import DUPLICATE
 from aepipe.store.artifacts import Ref, Store, ref_of
 
-VERSION = 1
+VERSION = 2
 FROM = 100_000
 """Items from which a collection is cut into parts where its recipe does not say; smaller ones gain little, and their
 rows stay as they are."""

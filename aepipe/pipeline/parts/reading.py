@@ -7,32 +7,30 @@ called depends on its items and on nothing else: two listings of the same items 
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator, Mapping
+from itertools import repeat
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from aepipe.engines import Done, Part, check_stopped
-from aepipe.errors import StoreError
-from aepipe.pipeline.intake import RowsTaken, entry_of
+from aepipe.pipeline.parts.known import Known
 from aepipe.pipeline.parts.listing import columns_of, part_read, read_inputs
-from aepipe.pipeline.parts.opened import SourceAt, source_at, store_at, table_at
+from aepipe.pipeline.parts.opened import SourceAt, source_at, store_at
+from aepipe.pipeline.parts.writing import PartWriter
 from aepipe.sources import listing
+from aepipe.sources.files import Refused
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
-from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, ref_of
-from aepipe.store.io import mapped
-from aepipe.store.rows import Finder, Rejected, Rows
 
-VERSION = 1
+VERSION = 2
 STAGE = "ingest.part"
+_UNREAD = Refused("not read")
 
 
 def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int) -> Done:
@@ -55,146 +53,85 @@ def read_part(part: Part, *, store: str, source: Mapping[str, str], threads: int
     opened = source_at(SourceAt(**source), place)
     made, seconds = part_read(place, listed, opened), 0.0
     if made is None:
-        stamps = listing.stamps_in(place.verified(listed))
-        made = _read(place, listed, opened, Known(store, before, opened, stamps), threads)
+        made, stamps = _read(place, listed, opened, Known(store, before, opened), threads)
         note(place, listed, opened, made, stamps)
         seconds = time.monotonic() - began
     facts = place.manifest(made).facts
     return Done(part.number, str(made), facts["rows"], facts["quarantined"], seconds)
 
 
-def note(store: Store, listed: Ref, source: Source, made: Ref, stamps: Mapping[str, int]) -> Ref:
+def note(store: Store, listed: Ref, source: Source, made: Ref, stamps: NDArray[np.uint64]) -> Ref:
     """Note which part a listing gave, and the stamps of its rows, uint64[n], 0 for none."""
-    rows = Rows(store.path(made))
     with store.draft("listing") as draft:
-        own = np.fromiter((stamps.get(key, 0) for key in rows.each_key()), np.uint64, len(rows))
-        np.save(draft.path / layout.Listing.STAMPS, own)
+        np.save(draft.path / layout.Listing.STAMPS, stamps)
         return draft.finish(read_inputs(listed, source), {"part": str(made)})
 
 
-def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int) -> Ref:
-    """Read a listing, and return its part; nothing is written where the store has that already."""
-    items = listing.read(store.verified(listed), source.schema().names)
-    with store.draft("rows") as draft, RowsTaken(draft.path, source, known.first, known.feature) as rows:
-        taken = _Taken(source, rows)
-        for outcome in read_all(source, known.find, items=items, threads=threads, seen=known.digest_of):
-            check_stopped()
-            taken.take(outcome)
-        digest = taken.digest()
+def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int) -> tuple[Ref, NDArray[np.uint64]]:
+    """Read a listing, and return its part, and the stamps of the rows; nothing is written that the store has."""
+    folder = store.verified(listed)
+    said = listing.about(folder)
+    with store.draft("rows") as draft, PartWriter(draft.path, source, said, known) as rows:
+        _take(rows, _Items(folder, source, said, known), source, known, threads)
+        digest = rows.digest()
         inputs = {"stage": STAGE, "version": VERSION, "source": digest, "features": source.features()}
         inputs |= {"columns": columns_of(source)}
         ref = ref_of("rows", inputs)
-        if store.reuse(ref):
-            return ref
-        facts = rows.finish(digest, len(taken.hashes), taken.rejected, taken.passed_over)
-        np.save(draft.path / layout.Rows.HASHES, np.array(taken.hashes, np.uint64))
-        np.save(draft.path / layout.Rows.HEADS, np.frombuffer(taken.heads, "<u8"))
-        return draft.finish(inputs, facts | {"passed_over": taken.passed_over.total})
+        if not store.reuse(ref):
+            draft.finish(inputs, rows.finish(digest))
+        return ref, rows.of_rows("stamp")
 
 
-class _Taken:
-    """The outcomes of one listing."""
-
-    def __init__(self, source: Source, rows: RowsTaken) -> None:
-        self._source = source
-        self._rows = rows
-        self._entries = hashlib.sha256()
-        self.hashes: list[int] = []
-        self.heads = bytearray()
-        self.rejected: list[Rejected] = []
-        self.passed_over = PassedOver()
-
-    def take(self, outcome: Outcome) -> None:
-        """Add one item."""
-        item = outcome.item
-        if outcome.reason is not None:
-            self._entries.update(repr((item.key, outcome.reason, outcome.empty)).encode("utf-8", "backslashreplace"))
-            if outcome.empty:
-                self.passed_over.add(item.key, outcome.reason)
-            else:
-                self.rejected.append(Rejected(item.key, item.place, outcome.reason))
-            return
-        split = self._source.split(item, outcome.sha256)
-        self._entries.update(entry_of(item, split, outcome.sha256))
-        self._rows.take(outcome, split, len(self.hashes))
-        self.hashes.append(listing.key_hash(item.key))
-        self.heads += outcome.sha256[:8]
-
-    def digest(self) -> str:
-        """Return the digest of all items: what was read of each, or why it was not."""
-        return self._entries.hexdigest()
-
-
-class Known:
-    """Rows that were read before: files with their stamps need not be read, nor bytes decoded.
+class _Items:
+    """The items of one listing, of which some need not be read.
 
     Args:
-        store: the folder of the store.
-        refs: tables that may hold the rows, each followed by what it was read from, where that is known; those of other
-            features are left aside.
-        source: that gives the features.
-        stamps: of the items that are read now, by key.
+        folder: of the listing.
+        source: of the items.
+        said: of all of them.
+        known: rows that were read before.
     """
 
-    def __init__(self, store: str, refs: Sequence[Ref], source: Source, stamps: Mapping[str, int]) -> None:
-        self._stamps = stamps
-        self._tables: list[Findable] = []
-        for place, ref in enumerate(refs):
-            noted = refs[place + 1] if place + 1 < len(refs) and refs[place + 1].kind == "listing" else None
-            try:
-                if ref.kind == "rows" and store_at(store).manifest(ref).inputs.get("features") == source.features():
-                    self._tables.append(_findable(store, ref, noted))
-            except StoreError:  # gone or damaged: then everything is made again
-                continue
-        self._starts = np.cumsum([0, *(len(one.rows) for one in self._tables)]).tolist()
+    def __init__(self, folder: Path, source: Source, said: pa.Table, known: Known) -> None:
+        hashes, stamps = (said.column(name).to_numpy() for name in ("hash", "stamp"))
+        self.numbers = known.with_stamps(hashes, stamps)
+        """Of the known rows, int64[n]; -1 for an item that has to be read."""
+        self._folder = folder
+        self._names = source.schema().names
+        self._said = said
 
-    @property
-    def first(self) -> Rows | None:
-        """The table that may be the same; None where there is none."""
-        return self._tables[0].rows if self._tables else None
+    def to_read(self) -> Iterator[Item]:
+        """Yield the items that have to be read."""
+        wanted = self.numbers < 0
+        said = self._said if wanted.all() else self._said.filter(pa.array(wanted))
+        yield from listing.items_of(said, self._names, listing.readers(self._folder, wanted))
 
-    def find(self, _: str, sha256: bytes) -> int:
-        """Return the number of a row with these bytes; -1 for none."""
-        for one, start in zip(self._tables, self._starts, strict=False):
-            found = one.finder(sha256)
-            if found >= 0:
-                return int(start) + found
-        return -1
-
-    def feature(self, number: int) -> NDArray[Any]:
-        """Return the features of a row that was found."""
-        table = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._tables[table].rows.feature(number - self._starts[table])
-
-    def digest_of(self, item: Item) -> bytes | None:
-        """Return the sha256 of an item with the stamp that it had; None where it has to be read."""
-        stamp = self._stamps.get(item.key)
-        found = (one.stamped.get(item.key) for one in self._tables) if stamp else ()
-        return next((sha256 for had, sha256 in filter(None, found) if had == stamp), None)
+    def all(self) -> Iterator[Item]:
+        """Yield all items, without what reads them."""
+        return listing.items_of(self._said, self._names, repeat(_UNREAD, len(self._said)))
 
 
-@dataclass(frozen=True, slots=True)
-class Findable:
-    """A table of rows, and what finds a row in it.
+def _take(rows: PartWriter, items: _Items, source: Source, known: Known, threads: int) -> None:
+    """Take the rows of all items, in their order."""
+    outcomes = read_all(source, known.with_bytes, items=items.to_read(), threads=threads)
+    if (items.numbers < 0).all():
+        for place, outcome in enumerate(outcomes):
+            _take_one(rows, place, outcome, source)
+        return
+    digests = known.sha256(items.numbers)
+    for place, (item, number) in enumerate(zip(items.all(), items.numbers.tolist(), strict=True)):
+        if number < 0:
+            _take_one(rows, place, next(outcomes), source)
+        else:
+            sha256 = digests[place].tobytes()
+            rows.take(place, sha256, source.split(item, sha256), number)
 
-    Attributes:
-        rows: the table.
-        finder: finds rows by the digest of their bytes.
-        stamped: stamp and digest of rows, by key; without rows whose stamp says nothing.
-    """
 
-    rows: Rows
-    finder: Finder
-    stamped: Mapping[str, tuple[int, bytes]]
-
-
-@lru_cache(16)
-def _findable(store: str, ref: Ref, noted: Ref | None) -> Findable:
-    rows, place = table_at(store, ref), store_at(store)
-    sha256 = rows.sha256()
-    file = place.output(noted, layout.Listing.STAMPS) if noted and place.has(noted) else None
-    if file is None:
-        return Findable(rows, Finder(sha256), {})
-    stamps = mapped(file).tolist()
-    each = zip(rows.each_key(), stamps, sha256, strict=True)
-    return Findable(rows, Finder(sha256), {key: (stamp, one.tobytes()) for key, stamp, one in each if stamp})
+def _take_one(rows: PartWriter, place: int, outcome: Outcome, source: Source) -> None:
+    """Take the row of an item that was read, or note why there is none."""
+    check_stopped()
+    if outcome.reason is not None:
+        rows.refuse(place, outcome, outcome.reason)
+        return
+    split, row = source.split(outcome.item, outcome.sha256), outcome.features
+    rows.take(place, outcome.sha256, split, outcome.known if row is None else row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -40,8 +41,8 @@ from aepipe.serve.requests import (
     pairs_of,
     queries_of,
 )
-from aepipe.serve.responses import as_json, encoded
-from aepipe.serve.service import Service, named, served, service_of
+from aepipe.serve.responses import RawHeaders, Ready, as_json, encoded, raw_headers
+from aepipe.serve.service import RELEASE_HEADER, Service, named, served, service_of
 
 STREAM, JSON = "application/x-ndjson", "application/json"
 READ = ("image/", "audio/", "video/", "text/plain", "application/x-npy", "application/octet-stream", "application/pdf")
@@ -53,6 +54,7 @@ FIRST, AT_ONCE = 8, 64
 
 async def search_get(request: Request) -> Response:
     """Answer questions in the address: rows, codes, words."""
+    service = service_of(request)
     queries, rest = queries_of(pairs_of(request.scope["query_string"]))
     options = options_of(tuple(rest))
     queries = queries or _words_alone(options)
@@ -60,16 +62,15 @@ async def search_get(request: Request) -> Response:
         raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
-    one = served(request, release_of(options))
-    tag = f'"{one.digest[:16]}"'
+    one = service.catalog.pinned(request.path_params["name"], release_of(options))
     lasting = not any(query.kind == "handle" for query in queries)
-    if lasting and request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"ETag": tag})
-    headers = {"ETag": tag, "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
-    if service_of(request).whole and is_plain(options) and _is_short(queries):
+    headers, raw = _headers(one.digest, lasting=lasting)
+    if lasting and request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+    if service.whole and is_plain(options) and _is_short(queries):
         alone = len(request.scope.get("aepipe.open", ())) == 1
-        found = await service_of(request).batches.ask(one, options, queries[0], alone=alone)
-        return Response(found, headers={**headers, **named(one)}, media_type=JSON)
+        found = await service.batches.ask(one, options, queries[0], alone=alone)
+        return Ready(found, raw)
     return await _answered(request, one, queries, options, headers)
 
 
@@ -79,7 +80,7 @@ async def search_post(request: Request) -> Response:
     one = served(request, release_of(options))
     if STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_streamed(service_of(request), one, queries, options), 200, named(one), STREAM)
-    return await _answered(request, one, queries, options, {"Cache-Control": "no-store"})
+    return await _answered(request, one, queries, options, {"Cache-Control": "no-store", **named(one)})
 
 
 async def encode(request: Request) -> Response:
@@ -221,8 +222,16 @@ async def _answered(
         return encoded(found), not missed
 
     found, complete = await _pool(service, queries).run(work)
-    lasting = headers if complete else {"Cache-Control": "no-store"}
-    return Response(found, headers={**lasting, **named(one)}, media_type=JSON)
+    partly = {"Cache-Control": "no-store", **named(one)}
+    return Response(found, headers=headers if complete else partly, media_type=JSON)
+
+
+@lru_cache(64)
+def _headers(digest: str, *, lasting: bool) -> tuple[dict[str, str], RawHeaders]:
+    """Return the headers of an answer of a release, which may be kept and asked for again, in both forms."""
+    kept = {"ETag": f'"{digest[:16]}"', "Cache-Control": "no-cache"} if lasting else {"Cache-Control": "no-store"}
+    headers = {**kept, RELEASE_HEADER: digest}
+    return headers, raw_headers(headers)
 
 
 def _is_short(queries: Sequence[Query]) -> bool:

@@ -7,6 +7,7 @@ nobody has since is each driver's own, and stands in :data:`_SWAPS`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import threading
@@ -24,6 +25,8 @@ from aepipe.errors import ExtraError, StoreError
 from aepipe.store import addresses
 from aepipe.store.addresses import DRIVERS, SilentError, answered, without_secrets
 
+logger = logging.getLogger("aepipe.store")
+
 TRIES = 8
 """Times that a request is sent which the server answers with "try again"."""
 PAUSE = 0.1
@@ -32,9 +35,9 @@ SLOWEST = 256_000
 """Bytes that a connection carries in a second, at least."""
 PART = 8 << 20
 """Bytes of a part of an upload, at least; servers take 10,000 parts."""
-_AGAIN, _CHANGED = 409, 412
-"""Statuses of conditional writes: two of them met, and may be sent again; or the condition does not hold. Drivers send
-a request again by themselves where a server is busy."""
+_NONE, _AGAIN, _CHANGED = 404, 409, 412
+"""Statuses: there is no such object or bucket; two conditional writes met, and may be sent again; the condition does
+not hold. Drivers send a request again by themselves where a server is busy."""
 
 T = TypeVar("T")
 
@@ -97,18 +100,25 @@ class Bucket:
             found = self._call(lambda: self._system.find(root, detail=True), patience=10 * addresses.PATIENCE)
         except FileNotFoundError:
             return {}
+        # Azure's driver gives a list where the folder is an object; nothing is below that one.
+        infos = found.items() if isinstance(found, dict) else ()
         return {
             path[len(root) + 1 :]: _object(info)
-            for path, info in found.items()
+            for path, info in infos
             if info["type"] == "file" and path.startswith(f"{root}/")
         }
 
     def children(self, folder: str) -> list[str]:
-        """Return the names of objects and folders directly in a folder."""
+        """Return the names of objects and folders directly in a folder.
+
+        Raises:
+            StoreError: there is no such bucket.
+        """
         root = self._path(folder)
         try:
             found = self._call(lambda: self._system.ls(root, detail=False))
         except FileNotFoundError:
+            self._check_there()
             return []
         names = (path.removeprefix(root).strip("/") for path in found)
         return [name for name in names if name]
@@ -127,7 +137,24 @@ class Bucket:
         try:
             self._conditional(key, data, lambda: self._system.pipe_file(self._path(key), data, mode="create"))
         except FileNotFoundError:
-            raise StoreError(f"{self.address}: there is no such bucket; make it first") from None
+            raise self._missing() from None
+
+    def _check_there(self) -> None:
+        """Check that the bucket is there, where nothing was found in it; who may not list it is believed.
+
+        Raises:
+            StoreError: there is no such bucket.
+        """
+        top = self._root.partition("/")[0]
+        try:
+            self._call(lambda: self._system.ls(top, detail=False))
+        except FileNotFoundError:
+            raise self._missing() from None
+        except StoreError as error:
+            logger.debug("%s: cannot be listed: %s", top, error)
+
+    def _missing(self) -> StoreError:
+        return StoreError(f"{self.address}: there is no such bucket; make it first")
 
     def swap(self, key: str, data: bytes, stamp: str) -> None:
         """Replace an object that still has a stamp.
@@ -210,6 +237,8 @@ class Bucket:
                 status = _status(error)
                 if status == _CHANGED:
                     raise ChangedError from None
+                if status == _NONE:
+                    raise FileNotFoundError(self.address) from None
                 if status != _AGAIN or attempt == TRIES - 1:
                     raise StoreError(f"{self.address}: {_why(error)}") from None
             time.sleep(random.uniform(0.5, 1.0) * PAUSE * 2**attempt)

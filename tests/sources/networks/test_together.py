@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,18 +37,18 @@ def asked(
 
 
 def test_each_item_gets_its_own_output_and_many_go_together() -> None:
-    counts, first = list[int](), threading.Event()
+    counts = list[int]()
 
     def run(given: Inputs) -> NDArray[np.float64]:
-        if not counts:
-            first.wait(5)  # meanwhile the others come
+        until = time.monotonic() + 60
+        while not counts and len(given["x"]) + len(together._waiting) < len(items) and time.monotonic() < until:
+            time.sleep(0.001)  # until the others have come
         counts.append(len(given["x"]))
         total: NDArray[np.float64] = given["x"].sum(axis=1, keepdims=True)
         return total
 
     together, rng = Together(run, most=5), np.random.default_rng(0)
     items = [rng.normal(size=3 + number % 2) for number in range(24)]
-    threading.Timer(0.2, first.set).start()
     found = asked(together, items, 24)
     np.testing.assert_allclose(np.concatenate(found)[:, 0], [item.sum() for item in items])  # type: ignore[arg-type]
     assert max(counts) == 5
