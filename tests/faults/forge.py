@@ -20,6 +20,8 @@ from pathlib import Path
 from runpy import run_module
 from typing import Any, NoReturn
 
+import pytest
+
 from tests.faults import programs, trials
 from tests.support.plain_flows import plain_flows, write_collection
 
@@ -78,7 +80,7 @@ class Forge:
 
 def serve(folder: Path) -> None:
     """Fork a process for each line of standard input, and print its exit status."""
-    os.fsync = lambda file: None  # nobody cuts the power
+    pytest.MonkeyPatch().setattr(os, "fsync", os.fstat)  # nobody cuts the power
     # Nothing else may be done here: what makes threads does not survive a fork.
     trials.import_early(partial(_some_run, folder), folder / "exports")
     for line in sys.stdin:
