@@ -154,6 +154,8 @@ def _photographs(file: Path) -> Iterator[tuple[str, bytes, str]]:
 
 def drawn(classes: NDArray[np.str_], count: int, seed: int) -> tuple[Places, Places]:
     """Return the places of the rows of a collection, and of its queries."""
+    if len(classes) < count + FEWEST_QUERIES:
+        raise SystemExit(f"{count:,} rows and {FEWEST_QUERIES} queries were asked for; there are {len(classes):,} rows")
     rng = np.random.default_rng(seed)
     taken: list[int] = []
     wanted = max(1.3 * count, count + FEWEST_QUERIES)

@@ -38,7 +38,7 @@ class Up:
     def __init__(self, env: dict[str, str], log: Path, served: str) -> None:
         self.environment, self.log, self.served = env, log, served
         self.store = Store(Path(env["AEPIPE_HOME"]))
-        self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=6000, log=log)
+        self.deployment = wait_for(lambda: self.ask("deployments/name/aepipe-nightly/nightly"), seconds=600, log=log)
         wait_for(self.workers, seconds=600, log=log)
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -158,7 +158,7 @@ def _deployed_and_late(up: Up, recipe: Path) -> None:
     automations = up.ask("automations/filter", {})
     assert sorted(one["name"] for one in automations) == sorted(AUTOMATIONS)
     late = up.run({"recipe": str(recipe)}, due="2026-01-01T02:00:00Z")
-    up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=6000)
+    up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=600)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
     assert registry.names(up.store) == ["tiny"]
     with urlopen(f"http://127.0.0.1:{up.served}/readyz", timeout=120) as answer:

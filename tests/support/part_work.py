@@ -46,6 +46,12 @@ def killed(part: Part, folder: str, at: int = 3, times: int = 1) -> Done:
     return doubled(part, folder)
 
 
+def slow(part: Part, folder: str, seconds: float) -> Done:
+    """Take a while."""
+    time.sleep(seconds)
+    return doubled(part, folder)
+
+
 def held(part: Part, folder: str) -> Done:
     """Do the first part at once, and wait with the others until there is a file ``go``, for a minute at most."""
     until = time.monotonic() + 60
