@@ -126,8 +126,9 @@ def scheduled(up: Up, recipe: Path, store: Store) -> Iterator[None]:
     with process(*words, cwd=recipe.parent, environment=up.environment, log=log) as schedule:
         yield
         wait_for(completed, seconds=600, log=log)
+        wait_for(lambda: not up.processes(b"spawn_main"), seconds=600, log=log)  # that of the run has ended, too
         os.killpg(schedule.pid, signal.SIGINT)
-        assert schedule.wait(60) == 0
+        assert schedule.wait(300) == 0
     assert registry.names(store) == [recipe.stem]
     said = log.read_text()
     assert said.startswith(
