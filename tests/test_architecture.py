@@ -120,5 +120,6 @@ def test_the_wheel_serves_its_page(installed: Path, tmp_path: Path) -> None:
                 assert urlopen(address + part, timeout=20).read()
         finally:
             run.terminate()
+            run.communicate(timeout=60)
     assert "static/app." in page
     assert run.returncode == 0
