@@ -224,11 +224,14 @@ TABLES: Mapping[str, Table] = {
             "start, s": "{start_s:.1f}",
             "ratio": "{ratio:.2f}",
             "without the start": "{ratio_without_start:.2f}",
-            "processor, s": "{cpu_s:.1f}",
         },
     ),
     "rows": Table(
-        (*(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")), "rows-letter-whole"),
+        (
+            *(f"rows-{name}{more}" for name in COLLECTIONS for more in ("", "-more")),
+            "rows-letter-whole",
+            "rows-vectors-whole",
+        ),
         "count",
         {
             "collection": "{collection}",
@@ -265,6 +268,7 @@ TABLES: Mapping[str, Table] = {
         "items",
         {
             "collection": "{collection}",
+            "seeds": "{seeds}",
             "new questions": "{n_queries:,}",
             "items": "{items:.3f}",
             "`--fast`": "{fast:.3f}",

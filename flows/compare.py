@@ -1,4 +1,4 @@
-"""Compare recipes, or variations of one, recorded by a Prefect server; nothing goes into service."""
+"""Compare recipes, or variations of one, recorded by a Prefect server."""
 
 from __future__ import annotations
 

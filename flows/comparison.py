@@ -1,7 +1,8 @@
-"""Build and measure each of several recipes; an artifact that two of them share is made once.
+"""Build and measure each of several recipes; nothing goes into service.
 
-:mod:`flows.compare` does it by Prefect tasks. Where no server is named to record it, the stages are called as they are:
-a server of its own takes longer to start than a small recipe takes to train.
+An artifact that two of them share is made once. :mod:`flows.compare` does it by Prefect tasks. Where no server is named
+to record it, the stages are called as they are: a server of its own takes longer to start than a small recipe takes to
+train.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stages of a run, as plain functions: each takes and returns references to artifacts in the store.
+"""The stages of a run as functions, from references to artifacts in the store to others.
 
 Each has the name of its stage in :mod:`aepipe.pipeline`. :mod:`flows.tasks` makes Prefect tasks of them; a run that
 no server records calls them as they are.
@@ -88,7 +88,7 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
 
 
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = (), before: str | None = None) -> list[str]:
-    """Encode the rows that have no code among the known ones, of ``before``; return the segments of all rows."""
+    """Encode the rows without a known code, of ``before``; return the segments of all rows."""
     wanted = job.resolved.recipe.index.embedding != "none"
     found = aepipe.pipeline.encode.encode_all(
         job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), before=_ref(before), embedding=wanted

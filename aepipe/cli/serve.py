@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from aepipe.cli.options import Home, open_store
-from aepipe.cli.output import say
+from aepipe.cli.output import complain, say
 from aepipe.errors import ExtraError, NotFoundError, QueryError
 from aepipe.serve.settings import LOCAL, PORT, Settings
 from aepipe.store import registry
@@ -120,7 +120,8 @@ def serve(listening: Listening, offered: Offered, parted: Parted, home: Home = N
     if offered.open and settings.uds is None:
         typer.launch(f"{where}{token}")
     by = server.serve(store, settings, tokens, socket)
-    say(f"aepipe has ended by {by}" if by else "aepipe has ended")
+    if by:
+        complain(f"ended by {by}")
 
 
 def _check_names(store: Store, settings: Settings) -> None:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from aepipe.engines import AHEAD, ANSWERS_IN, Done, Needs, Part, Work, check_address, done_elsewhere, installed, named
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 COMES_BACK_IN = 0.1
 """Seconds between two looks for a worker that is started again."""
 START = "start it: dask scheduler --port 8786, and on each machine dask worker HOST:8786 --nthreads 1"
+_GONE = "engine dask: the scheduler does not answer any more"
 
 
 def open_engine(address: str) -> Dask:
@@ -63,30 +66,27 @@ class Dask:
         Raises:
             EngineError: the cluster does not answer, has no worker for these needs, or lost a part too often.
         """
-        from distributed import as_completed
-
         if not parts:
             return
         client, version, ahead = self._joined(), installed(), iter(parts)
         resources = {"GPU": needs.gpus} if needs.gpus else None
-        parts_of: dict[Any, Part] = {}
+        running: dict[Any, tuple[Future[Done], Part]] = {}
+        ended: Queue[Future[Done]] = Queue()
 
-        def submitted(count: int) -> list[Future[Done]]:
-            futures = []
+        def submit(count: int) -> None:
             for part in islice(ahead, count):
                 # Not pure: a result that Dask remembers may be of an artifact that is gone.
                 one = client.submit(done_elsewhere, work, part, version, pure=False, resources=resources)
-                parts_of[one.key] = part
-                futures.append(one)
-            return futures
+                running[one.key] = one, part
+                one.add_done_callback(ended.put)
 
         try:
             _check_room(client, needs)
-            running = as_completed(submitted(AHEAD), loop=client.loop)
-            for one in running:
-                for more in submitted(1):
-                    running.add(more)
-                yield _result(one, parts_of.pop(one.key))
+            submit(AHEAD)
+            while running:
+                key = _next(ended, client, needs).key
+                submit(1)
+                yield _result(*running.pop(key))
         finally:
             client.close()  # and with it all that was asked for
 
@@ -104,17 +104,32 @@ class Dask:
             raise EngineError(f"engine dask: {self.address} does not answer ({error}); {START}") from None
 
 
+def _next(ended: Queue[Future[Done]], client: Client, needs: Needs) -> Future[Done]:
+    """Wait for the next part that has ended, as long as there is a worker for the others.
+
+    Raises:
+        EngineError: there is none any more.
+    """
+    while True:
+        with suppress(Empty):
+            return ended.get(timeout=ANSWERS_IN)
+        _check_room(client, needs)
+
+
 def _check_room(client: Client, needs: Needs) -> None:
     """Check that some worker has what a part takes; else it would be waited for without an end.
 
     A worker that has died a moment ago is started again by its nanny, so it has a moment to come back.
 
     Raises:
-        EngineError: none has, :data:`~aepipe.engines.ANSWERS_IN` seconds long.
+        EngineError: none has, :data:`~aepipe.engines.ANSWERS_IN` seconds long; or the scheduler is gone.
     """
     ends = time.monotonic() + ANSWERS_IN
     while True:
-        workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        try:
+            workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+        except OSError as error:
+            raise EngineError(f"{_GONE} ({error})") from None
         if any(one["resources"].get("GPU", 0) >= needs.gpus for one in workers.values()):
             return
         if time.monotonic() > ends:
@@ -127,16 +142,19 @@ def _result(future: Future[Done], part: Part) -> Done:
     """Return what has become of a part.
 
     Raises:
-        EngineError: the cluster lost it.
+        EngineError: the cluster lost it, or is gone.
         Exception: what the work raised.
     """
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
+    from distributed.comm.core import CommClosedError
 
     try:
         done: Done = future.result()
+    except CommClosedError as error:
+        raise EngineError(f"{_GONE} ({error})") from None
     except (KilledWorker, CancelledError, FutureCancelledError) as error:
         why = str(error).partition("\n")[0]
         raise named(EngineError(f"engine dask: lost ({why})"), part) from None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aepipe.evaluate.ties import Ints
 
 FIRST_RANKS, LATER_RANKS = slice(0, TOP), slice(TOP, 10 * TOP)
-FILTERS = 20
+FILTERS = 40
 """Conditions that are tried, each with its share of the queries."""
 ASKED = 1000
 """Questions under conditions; of fewer queries, each asks several times."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe.codes.encoder import scaled
 from aepipe.errors import CodeError
+from aepipe.evaluate.baselines import DENSE_FEATURES
 from aepipe.evaluate.relevance import Labels
 
 FIGURES = (
@@ -122,23 +123,34 @@ def pca_errors(train: Matrix, test: Matrix, components: Sequence[int], *, seed: 
         train: real ``[N, D]``, the rows that the components are computed from.
         test: real ``[M, D]``, the rows to rebuild.
         components: the numbers of components, each at least 1 and below N and D.
-        seed: of the randomised solver that is used for many cells.
+        seed: of the randomised solver that is used for more than 2,048 cells.
 
     Raises:
         CodeError: more components than N or D allow.
     """
-    from sklearn.decomposition import PCA
-
     most = max(components)
     if most >= min(train.shape):
         raise CodeError(f"{most} components of {train.shape[0]:,} rows and {train.shape[1]:,} cells: fewer are needed")
-    found = PCA(most, random_state=seed).fit(np.asarray(train, np.float32))
-    centred = np.asarray(test, np.float32) - found.mean_
-    parts = centred @ found.components_.T
+    mean, axes_DC = _principal(np.asarray(train, np.float32), most, seed)
+    centred = np.asarray(test, np.float32) - mean
+    parts = centred @ axes_DC
     whole = float(np.square(centred, dtype=np.float64).sum(1).mean())
     # The components are orthonormal, so the error is the energy of the row minus that of the kept components.
     held = np.cumsum(np.square(parts, dtype=np.float64).mean(0))
     return [max(0.0, whole - float(held[count - 1])) for count in components]
+
+
+def _principal(rows: Floats, count: int, seed: int) -> tuple[Floats, Floats]:
+    """Return the mean, float32[D], and the leading principal axes, float32[D, count]."""
+    if rows.shape[1] > DENSE_FEATURES:
+        from sklearn.decomposition import PCA
+
+        found = PCA(count, random_state=seed).fit(rows)
+        return found.mean_, found.components_.T
+    mean = rows.mean(0, dtype=np.float64)
+    centred = rows - mean
+    axes_DD = np.linalg.eigh(centred.T @ centred)[1]
+    return mean.astype(np.float32), axes_DD[:, ::-1][:, :count].astype(np.float32)
 
 
 def squared_errors(rows: Matrix, rebuilt: Matrix) -> NDArray[np.float64]:

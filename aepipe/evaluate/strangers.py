@@ -1,8 +1,13 @@
 """Strangers: questions that are unlike the whole collection.
 
 A few figures say how far a question is from the collection. Each is measured of the held-out items, too, and counts as
-the number of spreads above their median; a question whose figures together lie above those of nearly all held-out
-items is a stranger. No label is needed, and nothing is assumed about what strangers look like.
+the surprise at it among these, the logarithm of the share of them that exceed it; a question whose figures together lie
+above those of nearly all held-out items is a stranger. No label is needed, and nothing is assumed about what strangers
+look like.
+
+Beyond the highest tenth of the held-out items, shares fall exponentially, as their mean excess says (peaks over a
+threshold: Pickands, "Statistical inference using extreme order statistics", 1975). The largest of a hundred items says
+little about the share of new ones that exceed it, the mean of ten much more.
 
 ========== =========================================================================================
 nearest    how far the nearest row is: by embedding, else by code
@@ -22,7 +27,7 @@ Legend: N rows, Q questions, D features, H width of the embedding, C components,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,13 +39,14 @@ Floats = NDArray[np.float64]
 
 ENOUGH = 100
 """Held-out questions below which nothing is said."""
-FALSE_ALARMS, OF_FEW, FEW = 0.015, 0.02, 500
-"""Share of new items above the limit. The promise is 2 %; a limit of few held-out items would be their largest value
-were it less."""
-HIGH = 0.95
-"""The quantile whose distance from the median is the spread of a figure."""
-POWER = 4
-"""Of the mean over the figures: one that is far off counts, and so do several that are a little."""
+FALSE_ALARMS = 0.012
+"""Share of new items above the limit. The promise is 2 %, with room for what a hundred held-out items do not tell."""
+HIGH = 0.9
+"""The quantile at which the tail of a figure begins; its distance from the median is the spread."""
+RARE = -float(np.log(1 - HIGH))
+"""Surprise at a figure where its tail begins."""
+OLDER_POWER = 4
+"""In scores of older versions, of the mean over the figures, which counted in spreads."""
 TINY = 1e-6
 
 
@@ -107,6 +113,7 @@ class Strangers:
         spread: of each figure, from the median to a high quantile.
         limit: of the figures together.
         n_queries: Q.
+        tail: of each figure, the mean excess over that quantile; empty in scores of older versions.
     """
 
     figures: tuple[str, ...]
@@ -114,12 +121,13 @@ class Strangers:
     spread: tuple[float, ...]
     limit: float
     n_queries: int
+    tail: tuple[float, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Strangers:
         """Read the output of ``dataclasses.asdict``, also through JSON."""
         names, median, spread = (tuple(data[name]) for name in ("figures", "median", "spread"))
-        return cls(names, median, spread, data["limit"], data["n_queries"])
+        return cls(names, median, spread, data["limit"], data["n_queries"], tuple(data.get("tail", ())))
 
     @classmethod
     def measure(cls, figures: Mapping[str, Floats], same: NDArray[np.bool_]) -> Strangers | None:
@@ -132,21 +140,28 @@ class Strangers:
         names, held = tuple(figures), np.column_stack(list(figures.values()))
         if len(held) < ENOUGH:
             return None
-        median = np.median(held, axis=0)
-        spread = np.maximum(np.quantile(held, HIGH, axis=0) - median, TINY)
-        open_ended = cls(names, tuple(median.round(6).tolist()), tuple(spread.round(6).tolist()), np.inf, len(held))
-        ranked = np.sort(np.where(same, 0, open_ended.apart(figures)))
-        # Conformal prediction: a new item is beyond the n-th of N held-out ones with a chance of 1 - n / (N + 1).
-        alarms = FALSE_ALARMS if len(held) >= FEW else OF_FEW
-        place = min(len(held), int(np.ceil((1 - alarms) * (len(held) + 1))))
-        limit = float(np.ceil(ranked[place - 1] * 1e6) / 1e6)  # never below that item
-        return cls(names, open_ended.median, open_ended.spread, limit, len(held))
+        # Those with the code of a row are not judged, so their figures are not the usual ones of those that are.
+        judged = held[~same] if (~same).sum() >= ENOUGH else held
+        median, high = np.median(judged, axis=0), np.quantile(judged, HIGH, axis=0)
+        spread = np.maximum(high - median, TINY)
+        tail = np.array([_excess(values, limit) for values, limit in zip(judged.T, high, strict=True)])
+        rounded = [tuple(values.round(6).tolist()) for values in (median, spread, tail)]
+        open_ended = cls(names, rounded[0], rounded[1], np.inf, len(held), rounded[2])
+        apart = np.where(same, 0, open_ended.apart(figures))
+        beyond = float(np.quantile(apart, HIGH))
+        limit = beyond + _excess(apart, beyond) * float(np.log((1 - HIGH) / FALSE_ALARMS))
+        return replace(open_ended, limit=round(limit, 6))
 
     def apart(self, figures: Mapping[str, Floats]) -> Floats:
         """Return how far questions are from the collection, by all figures together, float64[Q]."""
         given = np.column_stack([figures[name] for name in self.figures])
         above = np.maximum((given - np.array(self.median)) / np.array(self.spread), 0)
-        found: Floats = np.power(np.power(above, POWER).mean(axis=1), 1 / POWER)
+        if not self.tail:
+            older: Floats = np.power(np.power(above, OLDER_POWER).mean(axis=1), 1 / OLDER_POWER)
+            return older
+        beyond = (above - 1) * np.array(self.spread) / np.array(self.tail)
+        surprise = np.where(above > 1, RARE + beyond, RARE * above)
+        found: Floats = np.sqrt(np.square(surprise).mean(axis=1))
         return found
 
     def knows(self, figures: Mapping[str, float]) -> bool:
@@ -156,6 +171,12 @@ class Strangers:
     def is_one(self, figures: Mapping[str, float]) -> bool:
         """Whether a question with these figures is a stranger."""
         return bool(self.apart({name: np.array([value]) for name, value in figures.items()})[0] > self.limit)
+
+
+def _excess(values: Floats, limit: float) -> float:
+    """Return by how much values exceed a limit that some exceed, on average."""
+    beyond = values[values > limit] - limit
+    return max(float(beyond.mean()), TINY) if len(beyond) else TINY
 
 
 def flat(items: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from aepipe.index.hash_tables import COPIED, Values, fetched, lengths_of, parts_
 from aepipe.index.scan import Scan, ranged
 
 NEAREST = (1, 10, 100, 1000)
-"""The k for which the distance of the k-th row is measured; any other k lies between two of these."""
+"""The k for which the distance of the k-th row is measured; any other k counts as the next larger of these."""
 MOST_FLIPPED = 3
 MOST_VALUES = 2000
 """Most values of one substring that are looked up: three flipped bits are affordable up to 22 bits."""
@@ -82,24 +82,9 @@ class Reach:
         return cls(int(found["n_parts"]), distances, shares)
 
     def certified(self, k: float, flipped: int) -> float:
-        """Return the expected share of queries whose k nearest rows a look-up certifies.
-
-        Args:
-            k: at least 1; of several shards, the k nearest rows of all are k / S of each on average.
-            flipped: bits.
-        """
-        after = next((place for place, one in enumerate(NEAREST) if k <= one), None)
-        if after is None:
-            return 0.0
-        share = self._within(after, flipped)
-        if k == NEAREST[after]:
-            return share
-        before, least = self._within(after - 1, flipped), NEAREST[after - 1]
-        return before + (share - before) * math.log(k / least) / math.log(NEAREST[after] / least)
-
-    def _within(self, place: int, flipped: int) -> float:
-        """Return the share of sampled rows whose k-th other row a look-up finds, for the k at a place of NEAREST."""
-        far = self.distances[place]
+        """Return the expected share of queries whose k nearest rows a look-up certifies."""
+        at = next((place for place, one in enumerate(NEAREST) if k <= one), None)
+        far = self.distances[at] if at is not None else []
         return float(np.mean(np.array(far) <= bound(self.n_parts, flipped))) if far else 0.0
 
     def cost(self, k: int, n_bits: int, n_codes: int) -> float:
@@ -111,8 +96,18 @@ class Reach:
         return stage_cost(n_bits, n_values(n_bits, self.n_parts, flipped), self.shares[flipped] * n_codes)
 
     def stage_for(self, k: float, share: float) -> int | None:
-        """Return the fewest flipped bits whose look-up certifies a share of queries; None where none does."""
-        return next((one for one in range(len(self.shares)) if self.certified(k, one) >= share), None)
+        """Return the fewest flipped bits that certify a share of queries; None where none do.
+
+        Args:
+            k: of several shards, the k nearest rows of all are k / S of each on average. The share lies between those
+                of the next smaller and the next larger number of NEAREST.
+            share: of queries.
+        """
+        least = max((one for one in NEAREST if one <= k), default=1)
+        weight = math.log10(max(k, 1) / least)  # NEAREST are powers of ten
+        stages = range(len(self.shares))
+        shares = ((1 - weight) * self.certified(least, one) + weight * self.certified(k, one) for one in stages)
+        return next((one for one, found in zip(stages, shares, strict=True) if found >= share), None)
 
     def plan(self, k: int, n_bits: int, n_codes: int) -> tuple[float, int | None]:
         """Choose the cheapest way to answer a query.

@@ -297,7 +297,7 @@ class RowIndex:
         return self.nearest(packed, k, threads).first(k)
 
     def close(self, codes: BitCodes, k: int, radius: int, *, threads: int = 1) -> Hits:
-        """Return what :meth:`search` does, where rows beyond a radius may be missing; that takes less time."""
+        """Return what :meth:`search` does, where rows beyond a radius may be missing."""
         return self.nearest(_packed(self, codes, k), k, threads, radius).first(k)
 
     def within(

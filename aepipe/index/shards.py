@@ -238,7 +238,7 @@ def _plan_of(part: Part, k: int, count: int) -> tuple[float, int | None]:
     if reach is None:
         return scan_cost(part.n_bits, len(engine)), None
     alone = reach.cost(k, part.n_bits, len(engine))
-    stage = reach.stage_for(max(1, k / count), MOSTLY)
+    stage = reach.stage_for(k / count, MOSTLY)
     if stage is None or (cost := reach.stage(stage, part.n_bits, len(engine))) >= alone:
         return alone, None
     return cost, bound(reach.n_parts, stage)

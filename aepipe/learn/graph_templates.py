@@ -1,4 +1,4 @@
-"""Graphs of networks that differ in their weights only: the first is exported, the others are filled in.
+"""Graphs of networks that differ in their weights only: one is exported, others filled.
 
 An export takes seconds of the processor, more than a small network takes to train, and the second of two equal networks
 would give the same graph. So the first is kept without its weights, and the bytes of the second are made from it: they
@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aepipe.codes.encoder import session
-
 MOST = 16
 """Graphs that are kept in a process."""
 CLOSE = 1e-3
@@ -28,6 +26,8 @@ SEED = 20097
 Weights = Mapping[str, NDArray[Any]]
 Names = Mapping[str, list[str]]
 """The name of the input, and those of the outputs."""
+Open = Callable[[bytes], Any]
+"""Opens a graph; what it returns has the method ``run`` of onnxruntime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ _KEPT: dict[object, Template] = {}
 """By what networks and their weights have in common."""
 
 
-def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[[], bytes]) -> bytes:
+def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[[], bytes], opened: Open) -> bytes:
     """Return the ONNX graph of a network, filled in where one like it is known, else exported.
 
     Args:
@@ -65,6 +65,7 @@ def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[
         example: an input.
         names: of the input, and under it those of the outputs.
         export: makes the graph.
+        opened: opens a graph, which is compared with the network.
     """
     weights = _weights(module)
     key = _key(module, weights, example)
@@ -72,7 +73,7 @@ def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[
         return export()
     if key in _KEPT:
         found = _KEPT[key].filled(weights)
-        if _agrees(found, module, example, names):
+        if _agrees(opened(found), module, example, names):
             return found
     exported = export()
     if template := _template(exported, weights):
@@ -136,7 +137,7 @@ def _template(graph: bytes, weights: Weights) -> Template | None:
     return Template(model, places)
 
 
-def _agrees(graph: bytes, module: nn.Module, example: Tensor, names: Names) -> bool:
+def _agrees(graph: Any, module: nn.Module, example: Tensor, names: Names) -> bool:  # noqa: ANN401
     """Whether a graph gives the output of the network for rows drawn at random."""
     (given, found), *_ = names.items()
     generator = torch.Generator().manual_seed(SEED)
@@ -144,7 +145,7 @@ def _agrees(graph: bytes, module: nn.Module, example: Tensor, names: Names) -> b
     rows = (drawn * 2).to(torch.uint8) if example.dtype == torch.uint8 else drawn
     with torch.no_grad():
         wanted = module.eval()(rows)
-    outputs = session(graph).run(found, {given: rows.numpy()})
+    outputs = graph.run(found, {given: rows.numpy()})
     return all(_near(one, other.numpy()) for one, other in zip(outputs, _listed(wanted), strict=True))
 
 

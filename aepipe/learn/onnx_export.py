@@ -14,6 +14,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from aepipe.errors import CorruptError
 from aepipe.learn.autoencoder import Autoencoder
-from aepipe.learn.graph_templates import graph_of
+from aepipe.learn.graph_templates import Open, graph_of
 
 BATCH = 32
 """Rows per call of an encoder's graph. It is fixed, so that the bits of a row do not depend on its batch."""
@@ -45,6 +46,7 @@ def freeze(
     dtype: str = "uint8",
     *,
     lift: float | None = None,
+    opened: Open | None = None,
 ) -> bytes:
     """Return an encoder as the bytes of an ONNX file; equal weights give equal bytes.
 
@@ -56,11 +58,13 @@ def freeze(
         lift: the embedding is the code of the lowest layer with this constant beside it; where it is None, that of the
             topmost layer below the bits. With a constant twice as long as codes are, the smaller of two distances is
             the smaller angle.
+        opened: opens a graph: the export of a network that differs in its weights only is then used again, see
+            :mod:`aepipe.learn.graph_templates`.
     """
     # A copy: export moves a module to the CPU and to float32, and training may go on.
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K, lift)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
-    return _again(frozen, items, {"items": ["embedding", "logits", "bits"]})
+    return _again(frozen, items, {"items": ["embedding", "logits", "bits"]}, opened)
 
 
 class Frozen(nn.Module):
@@ -92,20 +96,23 @@ class Frozen(nn.Module):
         return embedding, logits, (logits > 0).to(torch.uint8)
 
 
-def freeze_decoder(model: Autoencoder) -> bytes:
+def freeze_decoder(model: Autoencoder, *, opened: Open | None = None) -> bytes:
     """Return a decoder as the bytes of an ONNX file; it takes any number of items.
 
     Args:
         model: the unrolled stack.
+        opened: as for :func:`freeze`.
     """
     bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
-    return _again(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, free=0)
+    return _again(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, opened, free=0)
 
 
-def _again(module: nn.Module, example: Tensor, names: dict[str, list[str]], *, free: int | None = None) -> bytes:
+def _again(
+    module: nn.Module, example: Tensor, names: dict[str, list[str]], opened: Open | None, *, free: int | None = None
+) -> bytes:
     """Return what :func:`exported` returns, without an export where one of an equal network is known."""
-    module = module.cpu().float().eval()
-    return graph_of(module, example, names, lambda: exported(module, example, names, free=free))
+    export = partial(exported, module.cpu().float().eval(), example, names, free=free)
+    return export() if opened is None else graph_of(module, example, names, export, opened)
 
 
 class Rebuilding(nn.Module):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, write_card
+from aepipe.codes.encoder import DECODER, GRAPH, Card, Encoder, session, write_card
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
 from aepipe.learn.align import match_bits, reorder_bits
@@ -291,8 +291,9 @@ def _write(
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
     np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
-    (folder / GRAPH).write_bytes(freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift))
-    (folder / DECODER).write_bytes(freeze_decoder(whole))
+    graph = freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift, opened=session)
+    (folder / GRAPH).write_bytes(graph)
+    (folder / DECODER).write_bytes(freeze_decoder(whole, opened=session))
     write_card(folder, card)
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from aepipe.recipe import Recipe
     from aepipe.release.release import Release
 
-VERSION = 6
+VERSION = 7
 SAMPLE_SEED = 20092
 SAMPLE_SHARE = 0.1
 """Share of rows that are queries where no row is in the split ``test``."""

@@ -45,7 +45,7 @@ LEFT_OUT: dict[str, set[str]] = {
 COLUMNS = [f"c{number}" for number in range(1, 17)]
 BINS = 10
 """Parts of 0..1 in which confidence is compared with the share of relevant hits."""
-CONDITIONS = 20
+CONDITIONS = 60
 ABSENT = "classes left out"
 RUNS = {
     "fashion": ["fashion-mnist", "--source", "fashion"],

@@ -147,9 +147,8 @@ def time_of_marks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["query x.png", "show", "run tiny.toml", "history", "rollback", "list", "promote 3f9a0c11", "verify", "gc",
-     "serve", "doctor", "add x.png", "diff"],
-)  # fmt: skip
+    ["query x.png", "run tiny.toml", "list", "rollback", "gc", "serve", "doctor"],
+)
 def test_a_bucket_that_is_missing_is_named_alike_by_each_verb(here: Path, bucket: str, words: str) -> None:
     missing = Store(f"{bucket.partition('/store')[0]}-2/store")
     result = verb(missing, *words.split())

@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import pytest
 
 from aepipe import engines
-from aepipe.engines import Done, Engine, Needs, Part, Work
+from aepipe.engines import Done, Engine, Needs, Part, Work, dask
 from aepipe.errors import AepipeError, EngineError
 from tests.support import part_work
 
@@ -49,30 +51,30 @@ def test_an_error_keeps_its_kind_and_names_the_part(engine: Engine, kind: str) -
         assert str(raised.value) == f"{error}, in part 8 (ref-7)"
 
 
-def test_a_worker_that_dies_costs_only_its_part(engine: Engine, tmp_path: Path) -> None:
-    began = time.monotonic()
-    work = Work("kill", part_work.killed, {"folder": str(tmp_path)})
-    assert len(by_number(engine.map(work, PARTS, Needs()))) == 20
-    assert time.monotonic() - began < 120
-    assert (tmp_path / "kills").read_bytes() == b"x"
-    assert len(list(tmp_path.glob("out-*"))) == 20
-
-
-def test_a_part_that_kills_its_workers_is_an_error(engine: Engine, tmp_path: Path) -> None:
-    work = Work("kill", part_work.killed, {"folder": str(tmp_path), "times": 100})
-    with pytest.raises(EngineError, match=r"engine dask: lost .*in part 4 \(ref-3\)"):
-        list(engine.map(work, PARTS[:4], Needs()))
-
-
-def test_workers_that_are_being_started_again_are_waited_for(engine: Engine, cluster: str) -> None:
+def test_workers_that_are_being_started_again_are_waited_for(mortal: str) -> None:
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(f"tcp://{cluster.partition('://')[2]}", set_as_default=False) as client:
+    with distributed.Client(f"tcp://{mortal.partition('://')[2]}", set_as_default=False) as client:
         before = client.run(os.getpid)
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
         while before.keys() & client.scheduler_info(n_workers=-1)["workers"].keys():
             time.sleep(0.01)
-    assert len(list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))) == 20
+    assert len(list(engines.resolve(mortal).map(Work("double", part_work.doubled), PARTS, Needs()))) == 20
+
+
+def test_a_worker_that_dies_costs_only_its_part(mortal: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    work = Work("kill", part_work.killed, {"folder": str(tmp_path)})
+    assert len(by_number(engines.resolve(mortal).map(work, PARTS, Needs()))) == 20
+    assert time.monotonic() - began < 120
+    assert (tmp_path / "kills").read_bytes() == b"x"
+    assert len(list(tmp_path.glob("out-*"))) == 20
+
+
+def test_a_part_that_kills_its_workers_is_an_error(mortal: str, tmp_path: Path) -> None:
+    work = Work("kill", part_work.killed, {"folder": str(tmp_path), "times": 100})
+    with pytest.raises(EngineError, match=r"engine dask: lost .*in part 4 \(ref-3\)|of 0 workers"):
+        list(engines.resolve(mortal).map(work, PARTS[:4], Needs()))
 
 
 def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
@@ -83,6 +85,36 @@ def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
     # What is asked for later is begun later.
     assert len(list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))) == 20
     assert len(list(tmp_path.glob("begun-*"))) < 10
+
+
+class Gone:
+    """A client of a cluster that has no workers any more, or no scheduler; and the result of a part there."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def scheduler_info(self, **_: object) -> dict[str, dict[str, object]]:
+        if self.error is not None:
+            raise self.error
+        return {"workers": {}}
+
+    def result(self) -> Done:
+        assert self.error is not None
+        raise self.error
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed.comm.core import CommClosedError
+
+    monkeypatch.setattr("aepipe.engines.dask.ANSWERS_IN", 0.01)
+    none: Any = Gone()
+    lost: Any = Gone(CommClosedError("closed"))
+    with pytest.raises(EngineError, match="of 0 workers there is none; start it"):
+        dask._next(Queue(), none, Needs())
+    with pytest.raises(EngineError, match=r"the scheduler does not answer any more \(closed\)"):
+        dask._next(Queue(), lost, Needs())
+    with pytest.raises(EngineError, match=r"the scheduler does not answer any more \(closed\)"):
+        dask._result(lost, PARTS[0])
 
 
 def test_another_version_of_aepipe_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

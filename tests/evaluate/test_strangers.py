@@ -1,4 +1,4 @@
-"""Strangers: rows of another sort are found, and few others; a limit is the one that conformal prediction gives."""
+"""Strangers: rows of another sort are found, and few others; a limit leaves the share of new ones that is promised."""
 
 from __future__ import annotations
 
@@ -59,15 +59,33 @@ def test_strangers_are_found_and_new_rows_are_not() -> None:
     assert not known.knows({})
 
 
-def test_the_limit_leaves_the_share_of_conformal_prediction() -> None:
-    figures = {"nearest": np.arange(1000.0)}
-    found = Strangers.measure(figures, np.zeros(1000, bool))
+@pytest.mark.parametrize("count", [150, 1000])
+def test_the_limit_leaves_the_promised_share_of_new_items(count: int) -> None:
+    rng, shares = np.random.default_rng(4), []
+    for _ in range(50):
+        held, new = rng.gamma(2, size=(2, count)), rng.gamma(2, size=(2, 4000))
+        same = np.arange(count) >= count * 3 // 4
+        found = Strangers.measure(dict(zip("ab", held, strict=True)), same)
+        assert found is not None
+        told = found.apart(dict(zip("ab", new, strict=True))) > found.limit
+        shares.append(0.75 * told.mean())  # a quarter has the code of a row, and is never a stranger
+    assert 0.006 <= np.mean(shares) <= 0.02
+
+
+def test_a_figure_of_rare_large_values_counts_less() -> None:
+    rng = np.random.default_rng(5)
+    held = {"usual": rng.uniform(size=1000), "wild": rng.pareto(1.5, size=1000)}
+    found = Strangers.measure(held, np.zeros(1000, bool))
     assert found is not None
-    assert (found.apart(figures) > found.limit).sum() == 14, "of 1,000 items the 986th is the limit"
-    same = np.arange(1000) >= 900
-    lower = Strangers.measure(figures, same)
-    assert lower is not None
-    assert (lower.apart(figures) > lower.limit)[:900].sum() == 14, "items with the code of a row are never strangers"
+    usual, wild = ({"usual": 0.5, "wild": 0.6} | one for one in ({"usual": 1.6}, {"wild": 1.7}))
+    assert found.is_one(usual)
+    assert not found.is_one(wild)
+
+
+def test_limits_of_older_versions_count_in_spreads() -> None:
+    older = Strangers.from_dict({"figures": ["a"], "median": [1.0], "spread": [0.5], "limit": 2.5, "n_queries": 200})
+    assert older.apart({"a": np.array([0.0, 2.0, 3.0])}) == pytest.approx([0, 2, 4])
+    assert older.is_one({"a": 2.3})
 
 
 def test_few_items_give_no_limit() -> None:
@@ -94,5 +112,5 @@ def test_a_copy_is_nearest_and_a_short_embedding_is_faint() -> None:
 
 
 def test_through_json() -> None:
-    found = Strangers(("nearest", "faint"), (0.5, 1.0), (0.1, 0.2), 1.5, 200)
+    found = Strangers(("nearest", "faint"), (0.5, 1.0), (0.1, 0.2), 1.5, 200, (0.3, 0.4))
     assert Strangers.from_dict(json.loads(json.dumps(asdict(found)))) == found

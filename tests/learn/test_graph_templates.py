@@ -8,8 +8,10 @@ from unittest.mock import Mock
 import pytest
 
 torch = pytest.importorskip("torch")
+
 from torch import nn
 
+from aepipe.codes.encoder import session
 from aepipe.learn import graph_templates, onnx_export, stack
 from aepipe.learn import spec as layer_specs
 from aepipe.recipe import Choice, CodeRecipe, LayerRecipe
@@ -38,7 +40,7 @@ def encoder(seed: int, bits: int = 8) -> bytes:
             if weight.is_floating_point():
                 weight.add_(torch.rand(weight.shape, generator=generator) * 0.1)
     threshold = torch.rand(bits, generator=generator)
-    return onnx_export.freeze([one.eval() for one in stacked], threshold, (8, 8, 1))
+    return onnx_export.freeze([one.eval() for one in stacked], threshold, (8, 8, 1), opened=session)
 
 
 def test_it_has_the_bytes_of_an_export(exports: Mock) -> None:
@@ -65,15 +67,15 @@ class Times(nn.Module):
 
 def test_a_graph_with_another_output_is_exported(exports: Mock) -> None:
     names, rows = {"items": ["found"]}, torch.ones(2, 3)
-    made = [onnx_export._again(Times(factor, torch.rand(3)), rows, names) for factor in (2.0, 2.0, 3.0)]
+    made = [onnx_export._again(Times(factor, torch.rand(3)), rows, names, session) for factor in (2.0, 2.0, 3.0)]
     assert exports.call_count == 2
     assert made[2] != made[1]
 
 
 def test_weights_of_one_value_and_equal_weights_are_exported(exports: Mock) -> None:
     names, rows, drawn = {"items": ["found"]}, torch.ones(2, 3), torch.rand(3)
-    onnx_export._again(Times(2.0, drawn), rows, names)
-    onnx_export._again(Times(2.0, torch.ones(3)), rows, names)
-    onnx_export._again(nn.Sequential(Times(2.0, drawn), Times(2.0, drawn.clone())), rows, names)
+    onnx_export._again(Times(2.0, drawn), rows, names, session)
+    onnx_export._again(Times(2.0, torch.ones(3)), rows, names, session)
+    onnx_export._again(nn.Sequential(Times(2.0, drawn), Times(2.0, drawn.clone())), rows, names, session)
     assert exports.call_count == 3
     assert len(graph_templates._KEPT) == 2

@@ -41,7 +41,7 @@ RUN = {
     "layer 3": "layer/e40544b57bf53d3f5b57a5fcecd6cda3a05ba21b470c68477a9faa63ce205f5c",
     "model": "model/add64672771131514c627cc04e315bc250774be2658520615db791706798c816",
     "codes": "segment/e1ec6d8f180fdba9642f1ffb80cbce23f64ddecb39794ebec82ad808611e656e",
-    "scores": "segment/d4dcf8115a4dbc2fa509ae6707df3aceee5bcc1022e0bc487f46ad699c1f1b85",
+    "scores": "segment/29d5a125b66c7fb1e9750ddf4c3e367f2c33eb0940b14b88b0d850c2f6c67641",
 }
 """The directories of a run of the demo on a processor that multiplies bfloat16."""
 DEMO_ROWS = "rows/efbe1ac3d39b9d8fbf3ba21d49c476424888b7a85255e311fb224af72fca0328"

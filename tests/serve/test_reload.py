@@ -125,7 +125,8 @@ def test_the_verb_serves_and_ends_with_status_zero(tmp_path: Path) -> None:
         run.send_signal(signal.SIGTERM)
         assert run.wait(120) == 0
         assert time.monotonic() - begun < 5
-        assert run.stdout.read() == "aepipe has ended by SIGTERM\n"
+        assert run.stderr is not None
+        assert run.stderr.read() == "aepipe: ended by SIGTERM\n"
         for connection in idle:
             connection.close()
 

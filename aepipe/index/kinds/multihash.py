@@ -57,8 +57,9 @@ LOW = (1 << 48) - 1
 
 Keys = NDArray[np.int64]
 """Found codes: distance and position in one number, so that one sort orders them by both."""
-Seen: TypeAlias = tuple[Keys, int, NDArray[np.uint16]]
 NOTHING: Keys = np.zeros(0, np.int64)
+Seen: TypeAlias = tuple[Keys, int, NDArray[np.uint16]]
+"""The first codes, how many rows these have, and the distances of all codes that were compared."""
 Answer = TypeVar("Answer")
 
 
@@ -109,7 +110,7 @@ class MultiHash(Scan):
         return found, np.array([stage for _, stage in answers])
 
     def close(self, packed: NDArray[np.uint8], k: int, radius: int, threads: int = 1) -> CodeHits:
-        """Return what :meth:`nearest` does, where codes beyond a radius may be missing; see :meth:`Scan.close`."""
+        """Return what :meth:`nearest` does, where codes beyond a radius may be missing."""
         stage = self._stage_of(radius)
         if stage is None or not len(packed):
             return self.nearest(packed, k, threads)
