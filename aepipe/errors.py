@@ -227,13 +227,15 @@ def system_words(error: OSError) -> str:
 
 
 def told(error: Exception) -> dict[str, Any]:
-    """Return what JSON can hold of an error, for the process that raises it again with :func:`heard`."""
+    """Return an error as JSON has it, for another process; :func:`heard` reads it."""
     made_of = error.__reduce__()[1] if isinstance(error, AepipeError) else (str(error),)
     return {"error": type(error).__name__, "made_of": list(made_of)}
 
 
 def heard(told: Mapping[str, Any]) -> Exception:
-    """Return the error that :func:`told` was given; of one that is not aepipe's only name and text are left.
+    """Return the error that :func:`told` was given.
+
+    Of one that is not aepipe's, only name and text are left.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError: it is none.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,14 @@ def _heard() -> None:
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.partition(".")[0] == "aepipe" and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disk() -> Iterator[None]:
+    """Wait for no disk: no test cuts the power. That what is flushed is an open file is still looked at."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", os.fstat)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -181,6 +190,11 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Pa
     from flows.local_server import serving
 
     environment, level = dict(os.environ), logging.getLogger("aepipe").level
+    # A list of the machine's fonts takes seconds to make; this one is that of all other tests.
+    with suppress(ImportError):
+        from matplotlib import get_cachedir
+
+        os.environ.setdefault("MPLCONFIGDIR", get_cachedir())
     try:
         with serving(prefect_home(tmp_path_factory.mktemp("prefect") / "home")) as url:
             from prefect.settings import PREFECT_API_URL, temporary_settings

@@ -120,6 +120,6 @@ def test_the_wheel_serves_its_page(installed: Path, tmp_path: Path) -> None:
                 assert urlopen(address + part, timeout=20).read()
         finally:
             run.terminate()
-            run.communicate()  # it says that it has ended
+            run.communicate(timeout=60)  # it says that it has ended
     assert "static/app." in page
     assert run.returncode == 0

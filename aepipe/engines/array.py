@@ -56,7 +56,7 @@ def open_engine(address: str) -> Array:
 
 
 def end(address: str) -> None:
-    """Tell the jobs of a folder that their run has ended; a run that did without the folder has none to tell."""
+    """Tell the jobs of a folder that their run has ended; without the folder there are none."""
     with suppress(OSError, EngineError):
         (open_engine(address).folder / OVER).write_text(secrets.token_hex(8), encoding="utf-8")
 

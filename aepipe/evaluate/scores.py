@@ -34,6 +34,8 @@ from aepipe.evaluate.walks import WALK_MAP, Walks
 from aepipe.log import step
 
 OURS, FLOAT = "ours", "float"
+TOGETHER = 1 << 20
+"""Values of resamples that are averaged at a time; memory holds no more of them."""
 STAGE = "evaluate"
 NEAR = 0.06
 """Two rows are near-duplicates up to this share of the usual distance of two rows: the same picture saved again, or a
@@ -288,9 +290,11 @@ def intervals(
     assert count, "a mean needs a value"
     assert 0 < level < 1, "a level lies between 0 and 1"
     rng = np.random.default_rng(rng_seed)
-    # One resample at a time: Q indices, never Q x resamples.
-    means = [np.take(values, rng.integers(0, count, count), axis=1).mean(axis=1) for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    at_once, means = max(1, TOGETHER // values.size), list[NDArray[np.floating]]()
+    for start in range(0, resamples, at_once):
+        drawn = rng.integers(0, count, (min(at_once, resamples - start), count))
+        means.append(np.take(values, drawn, axis=1).mean(axis=2))
+    low, high = np.quantile(np.concatenate(means, axis=1), [(1 - level) / 2, (1 + level) / 2], axis=1)
     return low, high
 
 

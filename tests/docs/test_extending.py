@@ -97,14 +97,16 @@ def _write_sequences(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(extended: Path) -> Path:
-    """The copy with a collection in service; every choice of its recipe is an example of the page."""
+def said(extended: Path) -> dict[str, str]:
+    """What a process says that makes a collection, and does with it what users do; its recipe has every example."""
     _write_sequences(extended / "source")
     (extended / "extended.toml").write_text(RECIPE, encoding="utf-8")
-    curve = json.loads(_python(extended, "-m", "tests.docs.extended", "extended.toml", ".aepipe"))
-    assert curve[-1]["loss"] < curve[0]["loss"]
-    assert all(epoch["sparsity"] > 0 for epoch in curve)
-    return extended
+    shutil.copytree(ROOT / "docs", extended / "docs")
+    tests = extended / "tests" / "learn" / "test_corruption.py"
+    option = '    "brightness": corruptions.Brightness(spread=0.3),'
+    tests.write_text(_inserted(tests.read_text(encoding="utf-8"), "OPTIONS", option), encoding="utf-8")
+    found: dict[str, str] = json.loads(_python(extended, "-m", "tests.docs.extended").splitlines()[-1])
+    return found
 
 
 def test_the_examples_pass_the_linter(extended: Path) -> None:
@@ -116,67 +118,42 @@ def test_the_examples_pass_the_linter(extended: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_the_verb_counts(collection: Path) -> None:
-    assert _python(collection, "-m", "aepipe", "count") == "extended: 60 rows\n"
-    assert "Print how many rows" in _python(collection, "-m", "aepipe", "--help")
+def test_the_layer_learns(said: dict[str, str]) -> None:
+    curve = json.loads(said["curve"])
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert all(epoch["sparsity"] > 0 for epoch in curve)
 
 
-def test_the_index_answers_as_a_scan_does(collection: Path) -> None:
-    script = """
-import numpy as np
-from aepipe.index import hamming as index
-from aepipe.codes.bitcodes import BitCodes
-rng = np.random.default_rng(0)
-codes = BitCodes.from_bits(rng.random((500, 32)) < 0.5, "f" * 64)
-ids = np.arange(500)
-for radius in (0, 3, 9, 32):
-    mine, scan = (index.build(codes, ids, kind=kind).within(codes[:20], radius) for kind in ("weights", "flat"))
-    for field in ("ids", "distances", "offsets"):
-        np.testing.assert_array_equal(getattr(mine, field), getattr(scan, field))
-print(len(mine.ids))
-"""
-    assert _python(collection, "-c", script) == "10000\n"
-    hits = json.loads(_python(collection, "-m", "aepipe", "query", "--id", "3", "--radius", "2", "--json"))["hits"]
-    assert hits[0]["id"] == 3
+def test_the_verb_counts(said: dict[str, str]) -> None:
+    assert said["count"] == "extended: 60 rows\n"
+    assert "Print how many rows" in said["help"]
 
 
-def test_both_forms_of_the_corruption_are_equal_in_distribution(collection: Path) -> None:
+def test_the_index_answers_as_a_scan_does(said: dict[str, str]) -> None:
+    assert said["index"] == "10000"
+    assert json.loads(said["within"])["hits"][0]["id"] == 3
+
+
+def test_both_forms_of_the_corruption_are_equal_in_distribution(said: dict[str, str]) -> None:
     """The test of all corruptions, with the example among them, as the page asks for."""
-    tests = collection / "tests" / "learn" / "test_corruption.py"
-    text = _inserted(
-        tests.read_text(encoding="utf-8"), "OPTIONS", '    "brightness": corruptions.Brightness(spread=0.3),'
-    )
-    tests.write_text(text, encoding="utf-8")
-    _python(collection, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", "brightness or every_kind")
+    assert said["corruption"] == "0"
 
 
-def test_the_source_is_found_by_files_and_by_sequences(collection: Path) -> None:
-    file = next((collection / "source" / "test").rglob("*.dna"))
-    for question in (str(file), file.read_text(encoding="ascii")):
-        hits = json.loads(_python(collection, "-m", "aepipe", "query", question, "-k", "1", "--json"))["hits"]
-        assert hits[0]["key"] == str(file.relative_to(collection / "source"))
-        assert hits[0]["distance"] == 0
+@pytest.mark.parametrize("form", ["by file", "by letters"])
+def test_the_source_is_found_by_files_and_by_sequences(said: dict[str, str], form: str) -> None:
+    hit = json.loads(said[form])["hits"][0]
+    assert (hit["key"], hit["distance"]) == (said["key"], 0)
 
 
-def test_a_recipe_is_suggested_for_a_folder_of_the_new_kind(collection: Path) -> None:
-    script = """
-from pathlib import Path
-from aepipe.pipeline.suggest import suggest
-name, text, held = suggest("source", folder=Path.cwd())
-print(text)
-print(held.strangers, held.kinds.most_common())
-"""
-    text = _python(collection, "-c", script)
+def test_a_recipe_is_suggested_for_a_folder_of_the_new_kind(said: dict[str, str]) -> None:
+    text = said["suggested"]
     assert text.startswith("# Derived from 60 sequences. ")
     assert '[source]\nkind = "dna"\npath = "source"\nlabel = "parent"  # 3 folders; for evaluation only' in text
     assert 'split = "top"' in text
     assert "[] [('dna', 60), ('text', 1)]" in text
 
 
-def test_all_that_is_added_is_in_the_reference(collection: Path) -> None:
+def test_all_that_is_added_is_in_the_reference(said: dict[str, str]) -> None:
     """The pages are generated from the code, so they have each example without further ado."""
-    script = "from docs.generate import cli, recipe; print(cli.page(), recipe.page())"
-    shutil.copytree(ROOT / "docs", collection / "docs")
-    text = _python(collection, "-c", script)
     for added in ("## count", '### `kind = "dna"`', "**`gated`**", "**`small`**", "**`weights`**", "**`brightness`**"):
-        assert added in text
+        assert added in said["pages"]

@@ -18,14 +18,24 @@ from typing import Any, TextIO
 ROOT = Path(__file__).parents[2]
 
 
-def tried(program: str, folder: Path, *words: str, **environment: str) -> list[dict[str, Any]]:
+def tried(program: str, folder: Path, *words: str, **variables: str) -> list[dict[str, Any]]:
     """Run a program in an empty folder, and return its lines; each has ``wrong``, what is not as it should be."""
     command = [sys.executable, "-m", f"tests.faults.{program}", str(folder), *words]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
-    given = {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    given = environment() | variables
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    return lines_of(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of programs: those of this process, but for settings of Prefect and of aepipe."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "AEPIPE"))}
+    return inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def lines_of(status: int, out: str, err: str) -> list[dict[str, Any]]:
+    """Return the lines of a program that has ended well."""
+    assert status == 0, err[-2000:]
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 def asked(about: str | None) -> argparse.Namespace:

@@ -12,13 +12,14 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.faults import counts
-from tests.faults.programs import tried, wrongs
+from tests.faults.forge import Forge
+from tests.faults.programs import wrongs
 
 FEW = ("png: all equal", "csv: one", "npy: one component")
 
 
-def test_every_verb_on_collections_of_next_to_nothing(tmp_path: Path) -> None:
-    found = tried("degenerate", tmp_path, *(() if counts.ALL else FEW))
+def test_every_verb_on_collections_of_next_to_nothing(forge: Forge, tmp_path: Path) -> None:
+    found = forge.tried("degenerate", tmp_path, *(() if counts.ALL else FEW))
     wrong = wrongs(found)
     print(f"{len(found):,} verbs on {len({one['case'] for one in found})} collections, {len(wrong)} wrong")  # noqa: T201
     counts.keep("degenerate", what="verbs on degenerate collections", tried=len(found), wrong=len(wrong))

@@ -17,7 +17,7 @@ from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from aepipe.store.io import array_in
-from tests.faults.pipeline import Forge
+from tests.faults.forge import Forge
 from tests.faults.test_kill import RECIPE, paint
 
 SIZE = 3 << 20

@@ -15,7 +15,7 @@ from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
-from tests.faults.pipeline import Forge
+from tests.faults.forge import Forge
 
 KILLED = -9
 RECIPE = """

@@ -16,14 +16,15 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from tests.faults import counts
 from tests.faults.damage import DAMAGES, as_others
-from tests.faults.programs import tried, wrongs
+from tests.faults.forge import Forge
+from tests.faults.programs import wrongs
 
 EVERY = os.environ.get("AEPIPE_MATRIX", "1" if counts.ALL else "211")
 """In the suite, one of so many combinations is tried."""
 
 
-def test_no_file_that_is_damaged_gives_more_than_a_line(tmp_path: Path) -> None:
-    found = tried("matrix", tmp_path, "--every", EVERY)
+def test_no_file_that_is_damaged_gives_more_than_a_line(forge: Forge, tmp_path: Path) -> None:
+    found = forge.tried("matrix", tmp_path, "--every", EVERY)
     wrong, refused = wrongs(found), sum(one["status"] != 0 for one in found)
     print(f"{len(found):,} combinations, {refused:,} refused, {len(wrong)} wrong")  # noqa: T201
     what = "files of a store x damages x verbs"

@@ -35,13 +35,29 @@ def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
     return nightly(str(tiny), shelf=str(store.root), rules=Rules(**rules))
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, store: Store) -> Path:
-    """A collection after its first night."""
-    recipe = write_tiny(tmp_path, count=160, epochs=2)
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Path:
+    """A folder with a collection after its first night, kept for all tests."""
+    folder = tmp_path_factory.mktemp("nights")
+    recipe = write_tiny(folder / "now", count=160, epochs=2)
     recipe.write_text(recipe.read_text() + "\n[gate]\nmax_regression = 1.0\n")
-    night(recipe, store)
-    return recipe
+    night(recipe, Store(folder / "now" / "shelf"))
+    shutil.copytree(folder / "now", folder / "kept")
+    return folder
+
+
+@pytest.fixture
+def tiny(first_night: Path) -> Path:
+    """The collection as it was, in the place where it was: rows know where they lie."""
+    shutil.rmtree(first_night / "now")
+    shutil.copytree(first_night / "kept", first_night / "now")
+    return first_night / "now" / "tiny.toml"
+
+
+@pytest.fixture
+def store(tiny: Path) -> Store:
+    """Its store."""
+    return Store(tiny.parent / "shelf")
 
 
 def answers(store: Store) -> Release:

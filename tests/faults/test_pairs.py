@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.faults import counts
+from tests.faults.forge import Forge
 from tests.faults.programs import tried, wrongs
 
 EVERY = os.environ.get("AEPIPE_PAIRS", "1" if counts.ALL else "29")
@@ -25,8 +26,8 @@ SERVED = os.environ.get("AEPIPE_SERVED", "78")
 """Pairs of verbs below two services."""
 
 
-def test_two_verbs_at_once(tmp_path: Path) -> None:
-    found = tried("pairs", tmp_path, EVERY)
+def test_two_verbs_at_once(forge: Forge, tmp_path: Path) -> None:
+    found = forge.tried("pairs", tmp_path, EVERY)
     wrong, late = wrongs(found), sum(75 in one["statuses"] for one in found)
     print(f"{len(found):,} pairs, {late} in which one came too late, {len(wrong)} wrong")  # noqa: T201
     counts.keep("pairs", what="pairs of verbs at once", tried=len(found), late=late, wrong=len(wrong))
@@ -34,8 +35,8 @@ def test_two_verbs_at_once(tmp_path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_two_first_runs(tmp_path: Path) -> None:
-    found = tried("first_runs", tmp_path, FIRST_RUNS)
+def test_two_first_runs(forge: Forge, tmp_path: Path) -> None:
+    found = forge.tried("first_runs", tmp_path, FIRST_RUNS)
     wrong = wrongs(found)
     print(f"{len(found):,} times two first runs, {len(wrong)} wrong")  # noqa: T201
     counts.keep("first runs", what="two first runs on a new store", tried=len(found), wrong=len(wrong))

@@ -1,12 +1,15 @@
-"""``make up`` on one machine: with SQLite, and with PostgreSQL where it is installed."""
+"""``make up`` on one machine: with SQLite, and with PostgreSQL where it is installed; and a schedule beside it.
+
+Servers, workers and the clock are real ones.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -76,7 +79,7 @@ class Up:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
+def up(request: pytest.FixtureRequest, tmp_path: Path, prefect_home: Callable[[Path], Path]) -> Iterator[Up]:
     """Run ``make up`` with a store and a server of its own: on SQLite, and on PostgreSQL."""
     env, log = user_environment(tmp_path) | {"AEPIPE_HOME": str(tmp_path / "shelf")}, tmp_path / "up.log"
     port = port_of(env)
@@ -84,6 +87,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
         its = env
         if request.param == "sqlite":
             its = {name: value for name, value in env.items() if name != "PREFECT_API_URL"}
+            prefect_home(Path(env["PREFECT_HOME"]))
         else:
             database = {"PREFECT_API_DATABASE_CONNECTION_URL": running.enter_context(postgresql())}
             words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
@@ -104,8 +108,48 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
     assert bool(list((tmp_path / "prefect").glob("*.db"))) == (request.param == "sqlite")
 
 
-def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -> None:
-    """Everything is deployed; a late night runs, and its release goes into service."""
+@contextmanager
+def scheduled(up: Up, recipe: Path, store: Store) -> Iterator[None]:
+    """Keep a schedule of every minute, which stands for every night, beside the block; check what it has done.
+
+    A direct call of a flow would pass even where the scheduler never inserts a run, so only this notices versions of
+    Prefect and of its dependencies that do not fit together.
+    """
+    words = ["-m", "aepipe", "schedule", recipe.name, "--cron", "* * * * *", "--timezone", "UTC"]
+    log = recipe.with_name("schedule.log")
+
+    def completed() -> list[Any]:
+        found = up.ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}) or []
+        return [run for run in found if run["auto_scheduled"] and run["name"] == f"nightly-{recipe.stem}"]
+
+    words += ["--home", str(store.root)]
+    with process(*words, cwd=recipe.parent, environment=up.environment, log=log) as schedule:
+        yield
+        wait_for(completed, seconds=600, log=log)
+        wait_for(lambda: not up.processes(b"spawn_main"), seconds=600, log=log)  # that of the run has ended, too
+        os.killpg(schedule.pid, signal.SIGINT)
+        assert schedule.wait(300) == 0
+    assert registry.names(store) == [recipe.stem]
+    said = log.read_text()
+    assert said.startswith(
+        f"{recipe.stem}: aepipe-nightly/{recipe.stem} at '* * * * *', UTC, kept by http://127.0.0.1:"
+    )
+    assert "is in service" in said
+    assert "Traceback" not in said
+    assert up.ask(f"deployments/name/aepipe-nightly/{recipe.stem}")["paused"], "what nobody serves must not pile up"
+
+
+def test_the_deployments_of_the_clone_a_late_night_and_a_schedule(
+    up: Up, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Everything is deployed; a late night runs, and its release goes into service; so does that of a schedule."""
+    recipe = write_tiny(tmp_path)
+    on_sqlite = request.node.callspec.params["up"] == "sqlite"
+    with scheduled(up, recipe, Store(tmp_path / "own")) if on_sqlite else nullcontext():
+        _deployed_and_late(up, recipe)
+
+
+def _deployed_and_late(up: Up, recipe: Path) -> None:
     for path, cron in (("aepipe-nightly/nightly", "0 2 * * *"), ("aepipe-refresh/hourly", "30 * * * *")):
         found = up.ask(f"deployments/name/{path}")
         assert found["schedules"][0]["schedule"] == {"cron": cron, "timezone": "UTC", "day_or": True}
@@ -114,7 +158,7 @@ def test_the_deployments_of_the_clone_and_a_late_night(up: Up, tmp_path: Path) -
     assert up.ask("work_pools/aepipe")["concurrency_limit"] == 1
     automations = up.ask("automations/filter", {})
     assert sorted(one["name"] for one in automations) == sorted(AUTOMATIONS)
-    late = up.run({"recipe": str(write_tiny(tmp_path))}, due="2026-01-01T02:00:00Z")
+    late = up.run({"recipe": str(recipe)}, due="2026-01-01T02:00:00Z")
     up.wait(late, "COMPLETED", "FAILED", "CRASHED", seconds=600)
     assert up.state(late)["type"] == "COMPLETED", up.log.read_text()
     assert registry.names(up.store) == ["tiny"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,16 @@ def test_a_cache_opens_again_without_what_was_half_written(tmp_path: Path) -> No
     np.testing.assert_array_equal(again.get(digests[2]), rows[2])
     again.close()
     assert len(FeatureCache(tmp_path, width=4, dtype="float16")) == 3
+
+
+def test_features_that_the_disk_took_in_pieces_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, place: whole(file, data[:3], place))
+    cache, features = FeatureCache(tmp_path, width=4, dtype="float16"), np.arange(4, dtype=np.float16)
+    cache.put(bytes(32), features)
+    cache.put(b"\1" * 32, features + 1)
+    np.testing.assert_array_equal(cache.get(bytes(32)), features)
+    np.testing.assert_array_equal(cache.get(b"\1" * 32), features + 1)
 
 
 def _try(folder: str, answers: multiprocessing.Queue[tuple[bool, int]]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from aepipe.errors import BusyError, CorruptError, NotFoundError
+from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 
@@ -63,6 +65,19 @@ def test_a_name_is_needed_where_there_are_several(made: Store) -> None:
         registry.resolve(made)
     with pytest.raises(NotFoundError, match="under the name 'three'; these are: one, two"):
         registry.resolve(made, "three")
+
+
+@pytest.mark.parametrize("asked", ["is_dir", "iterdir"])
+def test_names_that_cannot_be_read_are_an_error(made: Store, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    promote(made, A)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, asked, refused)
+        with pytest.raises(StoreError, match="service: Permission denied"):
+            registry.names(made)
 
 
 def test_two_names_do_not_disturb_each_other(made: Store) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aepipe.evaluate import scores
 from aepipe.store.artifacts import Store
 
 RECIPE = """
@@ -66,8 +65,6 @@ def plain_flows() -> Iterator[None]:
             assert isinstance(flow, Flow)
             patched.setattr(module, name, flow.fn)
             patched.setattr(module, "show_progress", lambda: None)
-        # Intervals take most of the time of a run as small as these.
-        patched.setattr(scores.interval, "__defaults__", (0.95, 20))
         for kind in ("table", "markdown", "link"):
             patched.setattr(artifacts, f"create_{kind}_artifact", lambda *_, **__: None)
         patched.setattr(artifacts, "shown", _no_pictures)

@@ -64,8 +64,8 @@ class FeatureCache:
             if sha256 in self._places:
                 return
             # The digest comes last: a digest without features would be a lie.
-            os.pwrite(self._features.fileno(), features.astype(self._dtype).tobytes(), self._next * self._bytes)
-            os.pwrite(self._digests.fileno(), sha256, self._next * 32)
+            _write(self._features, features.astype(self._dtype).tobytes(), self._next * self._bytes)
+            _write(self._digests, sha256, self._next * 32)
             self._places[sha256] = self._next
             self._next += 1
 
@@ -87,6 +87,13 @@ def _locked(stream: IO[bytes]) -> bool:
     except OSError:
         return False
     return True
+
+
+def _write(stream: IO[bytes], data: bytes, place: int) -> None:
+    """Write all bytes at a place; a disk that becomes full takes some of them first."""
+    while data:
+        done = os.pwrite(stream.fileno(), data, place)
+        data, place = data[done:], place + done
 
 
 def _size(stream: IO[bytes]) -> int:

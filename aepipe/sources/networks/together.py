@@ -69,10 +69,14 @@ class Together:
         with self._turn:
             self._waiting.append(asked)
         while block := self._block(asked):
-            self._through(block)
-            with self._turn:
-                self._busy = False
-                self._turn.notify_all()
+            try:
+                self._through(block)
+            finally:
+                with self._turn:
+                    # Where this thread is interrupted, others take what it had taken along.
+                    self._waiting[:0] = [one for one in block if not one.done and one is not asked]
+                    self._busy = False
+                    self._turn.notify_all()
         if asked.error is not None:
             raise asked.error
         assert asked.found is not None, "it is done"

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from aepipe.errors import StoreError
+from aepipe.errors import StoreError, system_words
 from aepipe.store import layout
 from aepipe.store.backends import drafts, locks
 from aepipe.store.io import append_line, bytes_in, disk_errors_named, entries, sync_folder, write_durably
@@ -271,10 +271,17 @@ class Folder:
             (self.root / name).replace(self.root / new)
 
     def names(self, folder: str, pattern: str = "*") -> list[str]:
-        """Return the names of what lies in a folder, sorted; hidden ones are left out."""
+        """Return the names of what lies in a folder, sorted; hidden ones are left out.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
         path = self.root / folder
-        found = path.iterdir() if path.is_dir() else ()
-        return sorted(one.name for one in found if one.name[0] != "." and one.match(pattern))
+        try:
+            found = entries(path, pattern) if path.is_dir() else []
+        except OSError as error:
+            raise StoreError(system_words(error)) from None
+        return [one.name for one in found if one.name[0] != "."]
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the bytes of the files in a folder, by name."""

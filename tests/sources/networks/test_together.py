@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,34 @@ def test_each_item_gets_its_own_output_and_many_go_together() -> None:
     np.testing.assert_allclose(np.concatenate(found)[:, 0], [item.sum() for item in items])  # type: ignore[arg-type]
     assert max(counts) == 5
     assert sum(counts) == len(items) + 1  # one is compared
+
+
+def test_a_thread_that_is_interrupted_leaves_its_turn_to_others() -> None:
+    first, held = threading.Event(), threading.Event()
+
+    def run(given: Inputs) -> NDArray[np.float64]:
+        if not first.is_set():
+            first.set()
+            held.wait(60)  # until another item waits
+            raise KeyboardInterrupt
+        return 2 * given["x"]
+
+    together, item, found = Together(run), {"x": np.ones((1, 2))}, list[NDArray[np.float64]]()
+
+    def ask() -> None:
+        with suppress(KeyboardInterrupt):
+            found.append(together(item))
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    threads[0].start()
+    first.wait(60)
+    threads[1].start()
+    while not together._waiting:
+        time.sleep(0.001)
+    held.set()
+    for one in threads:
+        one.join(60)
+    assert [one.tolist() for one in found] == [[[2.0, 2.0]]]
 
 
 def test_an_item_that_fails_fails_alone() -> None:
