@@ -95,6 +95,8 @@ class Ray:
         """
         import ray
 
+        if not parts:
+            return
         self._join()
         self._check_room(needs)
         given: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "memory": needs.memory or None}

@@ -225,6 +225,8 @@ def join(store: Store, said: Callable[[str], None], seconds: float = math.inf) -
         said(f"{Path(told['file']).stem}: {told['stage']} at {launch.meet}, {launch.processes} more processes")
         with launch.started(store, order, told["run"], shards, host=False) as process:
             done = told["run"] if process.wait() == 0 else ""
+        if not done:
+            time.sleep(LOOK_EVERY)  # whoever began it may be gone
 
 
 def _check_shared(store: Store) -> None:

@@ -296,9 +296,15 @@ class Catalog:
         return [name for name in known if name in self._served or self._fits(name)]
 
     def _fits(self, name: str) -> bool:
-        """Whether the release in service under a name has the number of shards that are served."""
-        ref = registry.current(self.store, name) if self._count else None
-        return ref is None or self.store.manifest(ref).facts.get("shards", 1) == self._count
+        """Whether the release in service under a name has the number of shards that are served.
+
+        A damaged one is looked at, as all others are, so that it is said what is wrong with it.
+        """
+        try:
+            ref = registry.current(self.store, name) if self._count else None
+            return ref is None or self.store.manifest(ref).facts.get("shards", 1) == self._count
+        except AepipeError:
+            return True
 
     def _watch(self) -> None:
         while not self._stop.is_set():

@@ -22,6 +22,7 @@ from aepipe.index.remote import Ask
 from aepipe.index.shards import Shard
 from aepipe.release.release import Release
 from aepipe.serve import links
+from aepipe.serve.catalog import Catalog
 from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from tests.serve.conftest import Client, Reply, running
@@ -189,6 +190,17 @@ def test_a_service_of_another_shard_is_silent(store: Store) -> None:
             reply = client.get(f"{ONE}/search", id=3)
             assert (reply.status, reply.json["type"]) == (503, "urn:aepipe:silent-shard")
             assert "shard 2/2 does not answer" in reply.json["detail"]
+
+
+def test_a_damaged_release_hides_no_other_collection(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    make_release(store, n=20, shards=COUNT)
+    torn = make_release(store, name="torn", n=20, shards=COUNT)
+    (store.path(torn) / "manifest.json").write_text("{")
+    catalog = Catalog(Store(tmp_path / "store"), count=COUNT)
+    catalog.look()
+    assert catalog.names == ["pictures"]
+    assert "manifest.json" in catalog.trouble["torn"]
 
 
 def test_a_shard_that_is_killed_or_hangs_is_noticed_and_used_again(
