@@ -194,14 +194,15 @@ def _before(store: Store) -> Iterator[Ref]:
 
 def _newest(store: Store, keep: int) -> Iterator[Ref]:
     """Yield the newest releases of each collection, by last promotion or else by creation."""
-    when = {Ref("release", event.after): event.when for event in registry.history(store)}
-    by_name: dict[str, list[tuple[str, int, Ref]]] = {}
+    # Times are in seconds; of one second, the log says the order.
+    when = {Ref("release", event.after): (event.when, line) for line, event in enumerate(registry.history(store))}
+    by_name: dict[str, list[tuple[tuple[str, int], int, Ref]]] = {}
     for number, ref in enumerate(store.refs("release")):
         try:
             name, created = ReleaseManifest.read(store, ref).name, store.manifest(ref).created
         except StoreError:
             continue  # damaged and not in service, so nobody needs it
-        by_name.setdefault(name, []).append((when.get(ref, created), number, ref))
+        by_name.setdefault(name, []).append((when.get(ref, (created, -1)), number, ref))
     for dated in by_name.values():
         yield from (ref for *_, ref in sorted(dated)[-keep:])
 

@@ -77,10 +77,22 @@ def test_a_part_that_kills_its_workers_is_an_error(mortal: str, tmp_path: Path) 
         list(engines.resolve(mortal).map(work, PARTS[:4], Needs()))
 
 
-def test_what_nobody_wants_is_not_begun(engine: Engine, tmp_path: Path) -> None:
+def tasks(dask_scheduler: Any) -> int:
+    """Return how many tasks a scheduler knows."""
+    return len(dask_scheduler.tasks)
+
+
+def test_what_nobody_wants_is_not_begun(engine: Engine, cluster: str, tmp_path: Path) -> None:
+    from distributed import Client
+
     found = engine.map(Work("held", part_work.held, {"folder": str(tmp_path)}), PARTS * 10, Needs())
     assert next(found).part == 0
     found.close()  # type: ignore[attr-defined]
+    until = time.monotonic() + 60
+    with Client(f"tcp://{cluster.partition('://')[2]}", set_as_default=False) as client:
+        while client.run_on_scheduler(tasks):
+            assert time.monotonic() < until, "the cluster goes on"
+            time.sleep(0.01)
     (tmp_path / "go").touch()
     # What is asked for later is begun later.
     assert len(list(engine.map(Work("double", part_work.doubled), PARTS, Needs()))) == 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from aepipe.release import gc as collector
 from aepipe.release import lifecycle
 from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import KINDS, Ref, Store, ref_of
 from aepipe.store.io import bytes_in
 from tests.support.releases import make_release
@@ -55,6 +56,14 @@ def collect(store: Store, keep: int = 1, hours: float = 0.0) -> collector.Garbag
     found = collector.find(store, keep=keep, hours=hours)
     collector.collect(store, found)
     return found
+
+
+def test_of_one_second_the_log_says_which_release_is_newer(store: Store) -> None:
+    refs = releases(store, 4)
+    log = store.root / layout.Root.LOG
+    log.write_text(re.sub(r'"when": "[^"]*"', '"when": "2026-11-29T23:51:51+00:00"', log.read_text()))
+    os.utime(store.path(refs[0]), (time.time() + 9, time.time() + 9))  # listed last
+    assert set(collector.find(store, keep=3, hours=0.0).kept) == set(refs[1:])
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, 2), (2, 2), (3, 3), (9, 6)])
