@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -49,11 +51,22 @@ def compared(orders: list[Order], figures: list[str] | None = None, by: ModuleTy
     jobs = [by.resolve(order) for order in orders]
     rows: dict[str, str] = {}
     found = []
-    for number, (order, job) in enumerate(zip(orders, jobs, strict=True), 1):
-        chapter(f"{number}/{len(jobs)}  {job.name}  {label(order.get('changes') or {})}".rstrip())
-        about = {"name": job.name, "recipe": order["recipe"], "changes": order.get("changes") or {}}
+    for number, (order, job, name) in enumerate(zip(orders, jobs, _names(orders, jobs), strict=True), 1):
+        chapter(f"{number}/{len(jobs)}  {name}  {label(order.get('changes') or {})}".rstrip())
+        about = {"name": name, "recipe": order["recipe"], "changes": order.get("changes") or {}}
+        about["source"] = job.resolved.recipe.source.model_dump_json()
         found.append(about | _attempt(job, rows, figures, by))
     return found
+
+
+def _names(orders: Sequence[Order], jobs: Sequence[Job]) -> list[str]:
+    """Return the name of each recipe; of recipes with one name, and nothing varied, those of their files."""
+    plain = [job.name for order, job in zip(orders, jobs, strict=True) if not order.get("changes")]
+    shared = {name for name in plain if plain.count(name) > 1}
+    files = [str(order["recipe"]) for order in orders]
+    stems = [Path(file).stem for file in files]
+    told = stems if len(set(stems)) == len(stems) else files
+    return [file if job.name in shared else job.name for job, file in zip(jobs, told, strict=True)]
 
 
 def _attempt(job: Job, rows: dict[str, str], figures: list[str] | None, by: ModuleType) -> dict[str, Any]:

@@ -163,6 +163,8 @@ def _within(said: str, change: Estimate, max_regression: float, n_queries: int) 
     # The margin forgives rounding only. A NaN compares as false, so it never passes.
     least = -max_regression - 1e-12
     shown = f"{said}: {change.value:+.4f} ({change.low:+.4f} to {change.high:+.4f})"
+    if change.value >= 0:
+        return Finding(True, (f"{shown} is no loss",))
     if change.value >= least:
         return Finding(True, (f"{shown} is within the {max_regression:.4f} allowed",))
     if change.high >= least:

@@ -45,6 +45,7 @@ class Line:
         release: its ref; None where training failed.
         failed: why.
         intervals: of 95 %, of retrieval figures over the queries; the lower and the upper end, by figure.
+        source: what the recipe says of its source.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Line:
     release: str | None = None
     failed: str | None = None
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def title(self) -> str:
@@ -140,12 +142,12 @@ def read_line(store: Store, outcome: Mapping[str, Any]) -> Line:
 
     Args:
         store: where the figures are.
-        outcome: ``name``, ``changes``, ``release``, ``measures`` and ``failed``.
+        outcome: ``name``, ``changes``, ``source``, ``release``, ``measures`` and ``failed``.
 
     Raises:
         CorruptError: the figures cannot be read.
     """
-    told = {name: outcome[name] for name in ("name", "changes", "release", "failed")}
+    told = {name: outcome[name] for name in ("name", "changes", "release", "failed", "source")}
     if outcome["measures"] is None:
         return Line(**told)
     file = store.path(Ref.parse(outcome["measures"])) / layout.Measures.MEASURES
@@ -220,7 +222,8 @@ def columns_of(lines: Sequence[Line], figures: Sequence[str] | None = None) -> l
 
 def remarks(lines: Sequence[Line], shown: Sequence[Column]) -> list[str]:
     """Say on how many rows the figures were measured, and why some of those shown are missing."""
-    found = []
+    apart = len({line.source for line in lines}) > 1
+    found = ["the sources of these recipes differ, so their figures are of different rows"] if apart else []
     counts = {tuple(line.measured.items()) for line in lines if line.measured}
     if len(counts) == 1:
         of = dict(counts.pop())

@@ -74,6 +74,12 @@ HEADERS = [
 ]
 
 
+class EndingError(RequestError):
+    """The service ends before a request has come to its end."""
+
+    code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class TimeoutRequestError(RequestError):
     """A request that did not arrive in time."""
 
@@ -160,6 +166,10 @@ class Guard:
             await self._app(scope, self._receiver(scope, headers, receive, passage), answered)
         except RequestError as error:
             await problem(error, passage.name)(scope, receive, answered)
+        except asyncio.CancelledError:
+            # The server ends, and has waited for this request as long as it does.
+            if not passage.status:
+                await problem(EndingError("the service is being ended"), passage.name)(scope, receive, answered)
         except Exception as error:
             logger.exception("request %s has failed", passage.name)
             if not passage.status:

@@ -151,7 +151,9 @@ def _regex(pattern: str) -> str:
 
 
 def _name(pattern: str) -> str:
-    """Return the expression of what stands between two ``/``; several ``*`` are as one."""
+    """Return the expression of what stands between two ``/``; several ``*`` are as one, and no name is empty."""
+    if pattern and not pattern.strip("*"):
+        return "[^/]+"
     parts = [""]
     for piece in _WILD.split(pattern):
         if piece.startswith("*"):

@@ -57,7 +57,8 @@ def test_regression(value: float, passed: bool) -> None:
     found = verdict(scores({"map_at_1000": value, "recall_at_10": 0.2}), scores(LABELLED))
     assert found.passed is passed
     assert "the release in service has 0.7000" in found.reasons[-1]
-    assert ("within" in found.reasons[-1]) is passed
+    assert ("beyond" not in found.reasons[-1]) is passed
+    assert ("is no loss" in found.reasons[-1]) is (value >= 0.7)
 
 
 def test_unhealthy_bits_fail_a_better_release() -> None:

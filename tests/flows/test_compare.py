@@ -46,6 +46,18 @@ def test_a_study_trains_shared_layers_once(tiny: Path, tmp_path: Path) -> None:
     json.dumps([dict(line.figures) for line in lines])
 
 
+def test_recipes_of_one_name_are_told_apart_by_their_files(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "narrow.toml").write_text(tiny.read_text().replace("bits = ", "bits = 8 # "))
+    orders: list[dict[str, Any]] = [
+        {"recipe": str(file), "shelf": str(tmp_path / "store")} for file in (tiny, tmp_path / "narrow.toml")
+    ]
+    jobs = [stages.resolve(order) for order in orders]
+    assert comparison._names(orders, jobs) == ["tiny", "narrow"]
+    assert comparison._names(orders[:1], jobs[:1]) == [jobs[0].name]
+    varied = [{**orders[0], "changes": {"seed": seed}} for seed in (0, 1)]
+    assert comparison._names(varied, [jobs[0], jobs[0]]) == [jobs[0].name] * 2
+
+
 def test_a_training_that_diverges_is_a_result_that_prefect_records(tiny: Path, tmp_path: Path, prefect: None) -> None:
     from flows.compare import compare
 

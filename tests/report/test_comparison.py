@@ -145,3 +145,10 @@ def test_figures_are_chosen_releases_named_and_intervals_explained() -> None:
     assert chosen_figures(" map , seconds") == ("map", "seconds")
     with pytest.raises(QueryError, match="no figure 'speed'; there are: reconstruction_bits"):
         chosen_figures("map,speed")
+
+
+def test_lines_of_different_sources_are_said_to_be_so() -> None:
+    said = "the sources of these recipes differ, so their figures are of different rows"
+    apart = [replace(line("a"), source="one"), replace(line("b"), source="two")]
+    assert said in comparison_table(apart, width=120)
+    assert said not in comparison_table([replace(one, source="one") for one in apart], width=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -18,7 +19,7 @@ import pytest
 import aepipe
 from aepipe.errors import QueryError, ServiceError
 from aepipe.release.filter import ids_where
-from aepipe.serve import conditions, metrics, plans, pool, server
+from aepipe.serve import conditions, guards, metrics, plans, pool, server
 from aepipe.serve.problems import OverloadedError, TooSlowError, words_of
 from aepipe.serve.requests import Options
 from aepipe.serve.settings import Settings
@@ -414,3 +415,29 @@ def test_figures_are_by_route_and_never_by_path(client: Client) -> None:
     assert "items/1" not in text
     assert 'aepipe_release_info{name="pictures"' in text
     assert json.loads(client.get("/readyz").body)["ready"]
+
+
+def test_what_the_end_of_the_service_cuts_off_is_told() -> None:
+    sent: list[Any] = []
+
+    async def app(_: object, receive: Any, __: object) -> None:
+        await receive()
+
+    async def nothing() -> None:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def cut_off() -> None:
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"image/png")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/collections/a/search", "headers": headers}
+        guard = guards.Guard(app, Settings(), None, metrics.Metrics())
+        request = asyncio.create_task(guard(scope, nothing, send))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        request.cancel()
+        await request
+
+    asyncio.run(cut_off())
+    assert sent[0]["status"] == 503
+    assert b"the service is being ended" in sent[1]["body"]
