@@ -98,7 +98,7 @@ class ItemError(AepipeError):
     """
 
     def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{shortened(key)}: {reason}")
+        super().__init__(f"{shortened(key)}: {reason}" if key else reason)
         self.key = key
         self.reason = reason
 

@@ -107,5 +107,5 @@ def _measured(release: Release, question: Question, ids: NDArray[np.int64], near
     far = question.code.distances(release.codes_of(ids))[0]
     if question.embedding is None or release.segments.width is None:
         return Found(ids, far, None, nearest)
-    near = cosines(question.embedding, release.segments.embeddings_of(ids)).round(DIGITS)
-    return Found(ids, far, near.tolist(), nearest)
+    near = cosines(question.embedding, release.segments.embeddings_of(ids))
+    return Found(ids, far, near.astype(np.float64).round(DIGITS).tolist(), nearest)

@@ -357,7 +357,8 @@ class ItemSegments:
     def _range(self) -> str:
         if not len(self):
             return "the release has no rows"
-        return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}"
+        gaps = ", not all of them" if int(self.ids[-1]) - int(self.ids[0]) >= len(self) else ""
+        return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}{gaps}"
 
 
 class Items:

@@ -110,7 +110,7 @@ def test_items_in_several_segments(tmp_path: Path) -> None:
     assert items.find("b/2.png") == 61, "the key of a removed row can be given again"
     assert items.find(KEYS[1]) is None
     for unknown in (-1, 2, 3, 13, 44, 62):
-        with pytest.raises(QueryError, match=f"id {unknown}: the release has 5 rows with ids from 23 to 61"):
+        with pytest.raises(QueryError, match=f"id {unknown}: .* 5 rows with ids from 23 to 61, not all of them"):
             items.check(np.array([23, unknown]))
     with pytest.raises(QueryError, match=f"no row has the key {KEYS[1]!r}.* keys are like {KEYS[2]!r}"):
         items.id_of(KEYS[1])
