@@ -73,8 +73,7 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
     home = store.root / layout.Root.PREFECT
     if url := server or os.environ.get("PREFECT_API_URL"):
         check()
-        prepare(api=server)
-        with _connected(url):
+        with _named(server), _connected(url):
             import_module("flows.schedule").check_server()
             try:
                 yield
@@ -88,6 +87,19 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
         store.create()
         with serving(home):
             yield
+
+
+@contextmanager
+def _named(server: str | None) -> Iterator[None]:
+    """Prepare the environment; it names the server, if one is given, while the block runs."""
+    before = os.environ.get("PREFECT_API_URL")
+    prepare(api=server)
+    try:
+        yield
+    finally:
+        if server:
+            os.environ.pop("PREFECT_API_URL", None)
+            os.environ.update({} if before is None else {"PREFECT_API_URL": before})
 
 
 def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:

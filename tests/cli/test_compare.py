@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,10 @@ def test_prefect_records_a_comparison_where_a_server_is_named(
     tiny: Path, aepipe: Aepipe, own_store: tuple[Store, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _ = own_store
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     asked = aepipe("compare", tiny, "--api", "http://127.0.0.1:9/api", home=store)
     assert "http://127.0.0.1:9/api: no Prefect server answers" in asked.stderr
+    assert "PREFECT_API_URL" not in os.environ, "the next call in this process names its own"
     monkeypatch.setattr("flows.comparison.compared", lambda orders, figures: [{"failed": "as asked"}] * len(orders))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert "no training came to an end; the first: as asked" in aepipe("compare", tiny, home=store).stderr
     assert not (store.root / "prefect").exists()
