@@ -234,12 +234,21 @@ def refresh(
     from aepipe.pipeline.unchanged import unchanged
 
     # A server of others records every run.
-    if not (server or os.environ.get("PREFECT_API_URL")) and unchanged(store, release):
+    if not server_named(server) and unchanged(store, release):
         return UpdateResult(Collection(store, release), False, ("the source has not changed",))
     lifecycle.check_free(store, release.name, wait=wait)
     with engines.using(engine, over=True), load_flow("local_server").session(store, server):
         outcome = load_flow("refresh").refresh(name=name, shelf=store.address, wait=wait)
     return _updated(store, outcome, (outcome["why"],))
+
+
+def server_named(server: str | None) -> str | None:
+    """Return the address of the Prefect server that records a run; None where none is named.
+
+    Args:
+        server: address of its API; else ``$PREFECT_API_URL``.
+    """
+    return server or os.environ.get("PREFECT_API_URL")
 
 
 def load_flow(module: str) -> Any:  # noqa: ANN401  flows stand above this room, so nothing here may know their types

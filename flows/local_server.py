@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.request import urlopen
 
+from aepipe.engines import environment
 from aepipe.errors import AepipeError, ExtraError
+from aepipe.runs import server_named
 from aepipe.store import layout
 from aepipe.store.artifacts import Store
 
@@ -71,14 +73,16 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
     if find_spec("prefect") is None:
         raise ExtraError("prefect", "flows")
     home = store.root / layout.Root.PREFECT
-    if url := server or os.environ.get("PREFECT_API_URL"):
+    if url := server_named(server):
         check()
-        with _named(server), _connected(url):
-            import_module("flows.schedule").check_server()
-            try:
-                yield
-            finally:
-                flush()
+        with environment("PREFECT_API_URL", url):
+            prepare()
+            with _connected(url):
+                import_module("flows.schedule").check_server()
+                try:
+                    yield
+                finally:
+                    flush()
     elif home.exists():
         with serving(home, meanwhile=check):
             yield
@@ -87,19 +91,6 @@ def session(store: Store, server: str | None = None, check: Callable[[], object]
         store.create()
         with serving(home):
             yield
-
-
-@contextmanager
-def _named(server: str | None) -> Iterator[None]:
-    """Prepare the environment; it names the server, if one is given, while the block runs."""
-    before = os.environ.get("PREFECT_API_URL")
-    prepare(api=server)
-    try:
-        yield
-    finally:
-        if server:
-            os.environ.pop("PREFECT_API_URL", None)
-            os.environ.update({} if before is None else {"PREFECT_API_URL": before})
 
 
 def prepare(extra: Mapping[str, str] | None = None, *, api: str | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from aepipe.cli.output import columns, say, say_json, write_picture
 from aepipe.cli.prefect import Api, Device, SourcePath, resumable
 from aepipe.cli.progress import showing
 from aepipe.errors import ExtraError, QueryError, TrainingError
-from aepipe.runs import load_flow
+from aepipe.runs import load_flow, server_named
 
 if TYPE_CHECKING:
     from aepipe.report.charts import Chart
@@ -216,7 +215,7 @@ def _made(orders: Sequence[dict[str, Any]], making: Making, figures: Sequence[st
     """
     store, wanted = making.store, list(figures) if figures else None
     with resumable(), showing():
-        if making.api or os.environ.get("PREFECT_API_URL"):
+        if server_named(making.api):
             with load_flow("local_server").session(store, making.api):
                 outcomes = load_flow("compare").compare(orders, wanted)
         else:
