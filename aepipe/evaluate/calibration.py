@@ -128,9 +128,7 @@ def calibrate(
     from aepipe.evaluate.relevance import are_several, relevance_of
     from aepipe.evaluate.retrieval import distance_counts
 
-    size, relevant = counts or distance_counts(
-        database, queries, None if labels is None else relevance_of(*labels)
-    )
+    size, relevant = counts or distance_counts(database, queries, None if labels is None else relevance_of(*labels))
     if labels is None:
         differ = database.packed[neighbours] ^ queries.packed[:, None, :]
         distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)

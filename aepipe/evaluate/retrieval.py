@@ -200,9 +200,7 @@ def recall_at_10(
     return neighbour_recall(database, queries, nearest(database_features, query_features, NEIGHBOURS))
 
 
-def neighbour_recall(
-    database: BitCodes, queries: BitCodes, neighbours: Ints, counts: Counts | None = None
-) -> Floats:
+def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints, counts: Counts | None = None) -> Floats:
     """Return the share of each query's k neighbours among its k nearest codes, float64[Q].
 
     Ties count by expectation: where the k-th place falls into a group of t codes at one distance, and m places are

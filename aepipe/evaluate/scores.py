@@ -27,7 +27,15 @@ from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.exact_search import Features, distance_rows, nearest, smallest
 from aepipe.evaluate.relevance import Labels, relevance_of
 from aepipe.evaluate.reranking import Reranking, choose
-from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, Counts, distance_counts, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.retrieval import (
+    METRICS,
+    NEIGHBOURS,
+    Counts,
+    distance_counts,
+    neighbour_recall,
+    retrieval,
+    retrieval_by,
+)
 from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.evaluate.walks import WALK_MAP, Walks
@@ -462,9 +470,9 @@ def _baselines(
 
 def _counts(database: Sample, queries: Sample) -> Counts:
     """Count the rows and the relevant rows at each distance."""
-    labelled = database.labels is not None and queries.labels is not None
-    relevance = relevance_of(database.labels, queries.labels) if labelled else None
-    return distance_counts(database.codes, queries.codes, relevance)
+    if database.labels is None or queries.labels is None:
+        return distance_counts(database.codes, queries.codes)
+    return distance_counts(database.codes, queries.codes, relevance_of(database.labels, queries.labels))
 
 
 def _measure(database: Sample, queries: Sample, yard: _Yardsticks, counts: Counts) -> _Measured:

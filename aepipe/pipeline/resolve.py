@@ -120,9 +120,7 @@ class ResolvedRecipe(ResolvedStack):
         _ = self.compute
 
 
-def resolve(
-    recipe: Recipe, known: Mapping[str, Any] | None = None, *, trained: Recipe | None = None
-) -> ResolvedRecipe:
+def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None, *, trained: Recipe | None = None) -> ResolvedRecipe:
     """Resolve every choice of a recipe.
 
     Args:
