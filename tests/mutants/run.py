@@ -33,8 +33,6 @@ ROOT = Path(__file__).parents[2]
 LIVING = Path(__file__).with_name("living.toml")
 COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
-NONE = "none"
-"""No mutant has this name: mutmut has no verb that makes mutants without trying them."""
 QUIET = ("-n0", "-p", "no:cacheprovider")
 CHILDREN = """
 import os
@@ -99,8 +97,8 @@ def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
 
 
 def mutmut(folder: Path) -> None:
-    """Make the mutants, and note which functions each test reaches."""
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", NONE]
+    """Make the mutants, and note which functions each test reaches; it tries the one that there is not."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", forked.NONE]
     with (folder / "mutmut.log").open("w", encoding="utf-8") as log:
         subprocess.run(
             command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False
@@ -173,10 +171,12 @@ def tried(folder: Path, mutants: Sequence[Mutant], tests: Sequence[str]) -> list
     fates = plan.with_name(forked.FATES)
     fates.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir=.", "-p", "tests.mutants.forked", *QUIET, *tests]
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ".", "MUTANT_UNDER_TEST": NONE, forked.PLAN: str(plan)}
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ".", "MUTANT_UNDER_TEST": forked.NONE, forked.PLAN: str(plan)}
     with (folder / "tried.log").open("w", encoding="utf-8") as log:
         subprocess.run(command, cwd=folder / "mutants", env=os.environ | own, stdout=log, stderr=log, check=False)
     killed = dict(line.split("\t") for line in fates.read_text(encoding="utf-8").splitlines())
+    if killed[forked.NONE] == "True":
+        raise SystemExit(f"a test fails without any mutant: see {folder / 'tried.log'}")
     return [replace(one, killed=killed[one.name] == "True") for one in mutants]
 
 
