@@ -177,7 +177,9 @@ def test_auto_takes_the_fewest_probes_that_reach_the_recall(recall: float, monke
     assert auto.build(codes, OFFSETS, recall=recall).kind == "flat", "a scan is cheaper"
 
 
-@pytest.mark.parametrize(("count", "n_bits", "measured"), [(1, 8, 0), (2, 8, 1), (2, (1 << 16) - 8, 1), (2, 1 << 16, 0)])
+@pytest.mark.parametrize(
+    ("count", "n_bits", "measured"), [(1, 8, 0), (2, 8, 1), (2, (1 << 16) - 8, 1), (2, 1 << 16, 0)]
+)
 def test_very_few_and_very_long_codes_are_scanned(
     count: int, n_bits: int, measured: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,7 +227,9 @@ def test_codes_and_their_rows_come_back() -> None:
     codes, ids = BASE.rows()
     assert sorted(zip(ids.tolist(), codes.hex(), strict=True)) == sorted(zip(IDS.tolist(), CODES.hex(), strict=True))
     assert (codes.fingerprint, codes.n_bits) == (CODES.fingerprint, 24)
-    assert (BASE.n_codes, len(BASE.codes), BASE.codes.fingerprint) == (len(set(CODES.hex())),) * 2 + (CODES.fingerprint,)
+    assert (BASE.n_codes, len(BASE.codes), BASE.codes.fingerprint) == (len(set(CODES.hex())),) * 2 + (
+        CODES.fingerprint,
+    )
     assert BASE.holds(np.array([IDS[0], 5000])).tolist() == [True, False]
 
 

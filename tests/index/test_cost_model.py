@@ -36,9 +36,7 @@ def test_a_scan_costs_for_each_code_and_byte(n_bits: int, n_codes: int, cost: fl
     assert compare_cost(n_bits, n_codes) == pytest.approx(n_codes * (1.0 + 0.0125 * -(-n_bits // 8)))
 
 
-@pytest.mark.parametrize(
-    ("n_bits", "each"), [(64, 10.0), (65, 12.5), (128, 12.5), (129, 30.0), (256, 30.0), (8, 10.0)]
-)
+@pytest.mark.parametrize(("n_bits", "each"), [(64, 10.0), (65, 12.5), (128, 12.5), (129, 30.0), (256, 30.0), (8, 10.0)])
 def test_a_look_up_costs_for_each_value_and_code(n_bits: int, each: float) -> None:
     """Long codes are not copied into their buckets, but fetched."""
     assert stage_cost(n_bits, 7, 1000.0) == pytest.approx(25_000 + 7 * 100 + 1000 * each)
@@ -191,7 +189,9 @@ def test_the_share_of_codes_that_a_look_up_touches(n_bits: int, n_parts: int) ->
     distinct, _ = group(codes, np.arange(len(codes)))
     parts = cost_model.deal(distinct, n_parts)
     bits = np.unpackbits(distinct.packed, axis=1, count=n_bits).astype(int)
-    apart = np.stack([(bits[:, None, parts == one] != bits[None, :, parts == one]).sum(axis=2) for one in range(n_parts)])
+    apart = np.stack(
+        [(bits[:, None, parts == one] != bits[None, :, parts == one]).sum(axis=2) for one in range(n_parts)]
+    )
     shares = cost_model.shares_of(distinct, n_parts)
     assert shares == pytest.approx([(apart <= flipped).mean(axis=(1, 2)).sum() for flipped in range(len(shares))])
     affordable = [flipped for flipped in range(4) if n_values(n_bits, n_parts, flipped) <= 2000 * n_parts]

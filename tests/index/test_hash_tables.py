@@ -66,9 +66,7 @@ def test_the_values_within_some_flipped_bits() -> None:
             assert mask.tolist() == np.bitwise_or.reduce(single[parts == part], axis=0).tolist()
 
 
-@pytest.mark.parametrize(
-    ("codes", "slots"), [(1, 2), (2, 2), (3, 4), (4, 4), (5, 8), (1024, 1024), (1025, 2048)]
-)
+@pytest.mark.parametrize(("codes", "slots"), [(1, 2), (2, 2), (3, 4), (4, 4), (5, 8), (1024, 1024), (1025, 2048)])
 def test_the_number_of_slots_is_the_next_power_of_two(codes: int, slots: int) -> None:
     assert n_slots_of(codes) == slots
     assert int(shift_of(slots)) == 64 - (slots.bit_length() - 1)

@@ -86,9 +86,7 @@ def test_one_thread_is_usual(kind: str, used: list[int]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_single_query_runs_on_one_thread(
-    kind: str, monkeypatch: pytest.MonkeyPatch, used: list[int]
-) -> None:
+def test_a_single_query_runs_on_one_thread(kind: str, monkeypatch: pytest.MonkeyPatch, used: list[int]) -> None:
     base = hamming.build(CODES, np.arange(400), kind=kind)
     used.clear()
     monkeypatch.setattr(multihash, "_own_threads", lambda *_: 1)
