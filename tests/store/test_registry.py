@@ -382,6 +382,8 @@ def test_a_file_of_ids_without_a_number_is_an_error(made: Store) -> None:
     assert made.backend.read("ids/one") == b"8\n"
     registry.keep_next_id(made, "one", ref)
     assert registry.next_id(made, "one") == 8
+    promote(made, higher, name="two")
+    assert registry.next_id(made, "two") == 8, "who promotes keeps it"
 
 
 @pytest.mark.parametrize(("busy", "fails"), [(names.TRIES - 1, False), (names.TRIES, True)])
