@@ -104,7 +104,14 @@ def test_a_value_that_is_not_finite_is_named_by_its_row(
 
 @pytest.mark.parametrize(
     "given",
-    [np.zeros(3), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((2, 2, 2)), np.array([["a"]]), np.zeros((2, 2), complex)],
+    [
+        np.zeros(3),
+        np.zeros((0, 3)),
+        np.zeros((3, 0)),
+        np.zeros((2, 2, 2)),
+        np.array([["a"]]),
+        np.zeros((2, 2), complex),
+    ],
 )
 def test_what_is_no_matrix_of_numbers_is_refused(given: np.ndarray) -> None:
     with pytest.raises(CodeError, match=r"features are numbers \[N, D\], at least 1 x 1, not"):

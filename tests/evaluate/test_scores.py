@@ -114,7 +114,9 @@ def test_what_is_known_of_other_systems_is_not_measured_again(monkeypatch: pytes
     first = score(database, queries, seed=1, others=known)
     assert list(known.rows) == ["itq", "lsh", "pca-sign", "spectral", "float"]
     assert known.exact is not None
-    other = [Sample(BitCodes.from_bits(part.codes.unpack() ^ 1), part.features, part.labels) for part in (database, queries)]
+    other = [
+        Sample(BitCodes.from_bits(part.codes.unpack() ^ 1), part.features, part.labels) for part in (database, queries)
+    ]
     expected = score(other[0], other[1], seed=1)
 
     def fails(*_: object) -> None:
