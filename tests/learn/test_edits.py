@@ -177,7 +177,7 @@ def test_bands_lie_at_the_top_or_the_bottom_with_strokes_in_them() -> None:
 
 def test_rows_without_places_get_light_and_noise_only() -> None:
     x = torch.rand((ROWS, 50), generator=torch.Generator().manual_seed(1)) * 0.2 + 0.4
-    still = {name: 0.4 for name in ("crop", "frame", "mirror", "blur", "band")} | {"turn": 12.0}
+    still = dict.fromkeys(("crop", "frame", "mirror", "blur", "band"), 0.4) | {"turn": 12.0}
     assert torch.equal(edited(x, **still), x)
     found = edited(x, contrast=0.5, light=0.2)
     drawn = torch.Generator().manual_seed(0)
