@@ -13,7 +13,6 @@ import torch.nn.functional as F
 
 from aepipe.learn import batches, objectives, stack
 from aepipe.learn import spec as layer_specs
-from aepipe.learn.batches import Feed
 from aepipe.learn.edits import Edits
 from aepipe.learn.objectives import Batch, adversarial, reconstruction
 from aepipe.learn.objectives.psd import Energy, descent, largest_eigenvalue
@@ -349,55 +348,6 @@ def test_terms_of_copies_compare_two_edited_versions(plain: float) -> None:
     assert terms["decorrelation"].item() == pytest.approx(0.7 * apart, rel=1e-4)
     nll = half_squares(one.model.decode(torch.from_numpy(here).float()), x).sum().item() / 12
     assert terms["reconstruction"].item() == pytest.approx(0.2 * nll, rel=1e-4)
-
-
-def test_dependence_of_neighbourhood_is_a_mean_over_pairs_for_each_length() -> None:
-    options = {"kind": "neighbourhood", "nested": [4, 6, 40], "reconstruction": 0.3, "decorrelation": 0.7}
-    one = of_bits(options, 8, (D,))
-    one.model.eval()
-    clean = draw(30, D)
-    terms = one.terms(Batch(clean, clean, None, None))
-    code = one.model.encode(clean).mean.detach().numpy()
-    apart = [np.square(np.cov(code.T[:n], bias=True) - np.eye(n)).sum() / n**2 for n in (4, 6, 8)]
-    assert terms["decorrelation"].item() == pytest.approx(0.7 * sum(apart), rel=1e-4)
-    nll = half_squares(one.model.decode(torch.from_numpy(code)), clean).sum().item() / 30
-    assert terms["reconstruction"].item() == pytest.approx(0.3 * nll, rel=1e-4)
-
-
-def test_found_edges_take_the_place_of_the_last_ones() -> None:
-    """Of six edges a third is found by the codes, after every second pass, and once in a pass."""
-    asked: list[tuple[np.ndarray, int]] = []
-
-    def neighbours(features: np.ndarray, k: int) -> np.ndarray:
-        asked.append((features, k))
-        return (np.arange(len(features))[:, None] + len(asked) + np.arange(k)).astype(np.int32) % len(features)
-
-    options = {"kind": "neighbourhood", "k": 6, "refresh": 2, "refreshed": 0.34, "scales": [{"steps": 1}]}
-    one = of_bits(options, 8, (D,))
-    rows = Feed(np.random.default_rng(0).random((20, D), np.float32), CPU)
-    one.model.train()
-    one.prepare(rows, neighbours)
-    assert [k for _, k in asked] == [6]
-    for passes, calls in ((0, 1), (1, 1), (2, 2), (2, 2), (3, 2), (4, 3)):
-        one._refresh(passes)
-        assert len(asked) == calls, passes
-    assert one.model.training
-    features, k = asked[-1]
-    assert k == 2
-    one.model.eval()
-    code = one.model.net.encoder(rows.batch(torch.arange(20))).detach().tanh()
-    centred = (code - code.mean(0)).numpy()
-    np.testing.assert_allclose(features, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-5)
-    first = (np.arange(20)[:, None] + 1 + np.arange(4)) % 20
-    assert (
-        one.graph.near_NK.tolist()
-        == np.concatenate([first, (np.arange(20)[:, None] + 3 + np.arange(2)) % 20], 1).tolist()
-    )
-    other = of_bits(options, 8, (D,))
-    other.own.load_state_dict(one.own.state_dict())
-    other.prepare(rows, lambda features, k: np.tile(np.arange(k, dtype=np.int32), (len(features), 1)))
-    assert other.graph.near_NK[:, 4:].tolist() == one.graph.near_NK[:, 4:].tolist(), "they are saved with the training"
-    assert other.graph.near_NK[:, :4].tolist() == [[0, 1, 2, 3]] * 20
 
 
 def test_the_sum_of_terms_leaves_the_gradient() -> None:
