@@ -170,10 +170,9 @@ def labelled(kind: str, rng: np.random.Generator, count: int, side: int) -> Samp
 
 def is_relevant(kind: str, rows: Sample, asked: Sample, known: np.ndarray) -> np.ndarray:
     """Return bool[Q, N], from the definition."""
-    if rows.labels is not None and asked.labels is not None:
-        sides = [
-            [one if isinstance(one, frozenset) else {one} for one in part.labels.tolist()] for part in (rows, asked)
-        ]  # type: ignore[union-attr]
+    given = [part.labels.tolist() for part in (rows, asked) if part.labels is not None]
+    if len(given) == 2:
+        sides = [[one if isinstance(one, frozenset) else {one} for one in labels] for labels in given]
         return np.array([[bool(one & own) for one in sides[0]] for own in sides[1]])
     far = np.square(rows.features[None].astype(float) - asked.features[:, None].astype(float)).sum(axis=2)
     near = known if kind == "known neighbours" else np.argsort(far, axis=1)[:, :10]

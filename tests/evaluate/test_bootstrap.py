@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from aepipe.evaluate import scores
 from aepipe.evaluate.scores import estimate, estimates, interval, intervals, paired_difference
@@ -33,7 +34,8 @@ def test_it_is_the_percentile_bootstrap(at_once: int, monkeypatch: pytest.Monkey
 def test_estimates_keep_their_names_and_their_own_queries() -> None:
     """Figures of as many queries share their resamples; each is as if it were alone."""
     rng = np.random.default_rng(0)
-    values = {"a": rng.random(30), "b": rng.random(20), "c": rng.random(30), "d": rng.random(30).astype(np.float32)}
+    values: dict[str, NDArray[np.floating]] = {name: rng.random(20 if name == "b" else 30) for name in "abc"}
+    values["d"] = rng.random(30).astype(np.float32)
     found = estimates(values, 5, 0.9)
     assert list(found) == ["a", "b", "c", "d"]
     for name, one in found.items():

@@ -214,6 +214,7 @@ def test_cells_drawn_in_bits_are_the_words_of_a_seed() -> None:
     seed = int(torch.randint(1 << 62, (), generator=generator()))
     draw = np.random.SFC64(seed).random_raw(9).view(np.uint16)[:35].reshape(5, 7)
     shares = (0.25, 0.5, 0.0, 1e-9, 1 - 1e-9)
-    found = BitGenerator().manual_seed(5).at_least((5, 7), shares)
+    drawn: Any = BitGenerator().manual_seed(5)
+    found = drawn.at_least((5, 7), shares)
     for one, least in zip(found, (1 << 14, 1 << 15, 1, 1, 1 << 16), strict=True):
         assert np.array_equal(one, draw >= least)

@@ -24,8 +24,8 @@ def smooth(count: int, side: int = 12, channels: int = 2) -> Any:
     return 0.3 + 0.4 * fine.permute(0, 2, 3, 1)
 
 
-def edited(x: Any, seed: int = 0, **strength: float) -> Any:
-    return Edits.model_validate(NONE | strength).apply(x, torch.Generator().manual_seed(seed))
+def edited(x: Any, **strength: float) -> Any:
+    return Edits.model_validate(NONE | strength).apply(x, torch.Generator().manual_seed(0))
 
 
 def changed(found: Any, x: Any, least: float = 1e-4) -> np.ndarray:
@@ -92,9 +92,8 @@ def centres(x: Any) -> np.ndarray:
     """Return the centre of mass of each picture, across and down, in parts of its half width from its middle."""
     weight = x.sum(3).double().numpy()
     place = (2 * np.arange(weight.shape[1]) + 1) / weight.shape[1] - 1
-    return (
-        np.stack([(weight * place).sum((1, 2)), (weight * place[:, None]).sum((1, 2))], 1) / weight.sum((1, 2))[:, None]
-    )
+    whole = weight.sum((1, 2))[:, None]
+    return np.asarray(np.stack([(weight * place).sum((1, 2)), (weight * place[:, None]).sum((1, 2))], 1) / whole)
 
 
 def spot(count: int, across: float, down: float, side: int = 33) -> Any:

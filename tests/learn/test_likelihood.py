@@ -23,7 +23,7 @@ def generator() -> Any:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -130,7 +130,7 @@ def test_a_width_that_does_not_fit_is_refused(choice: Any, message: str) -> None
 
 def uniform(shape: Any, seed: int = 5) -> np.ndarray:
     """Return the draws of a generator, within the bounds in which their logarithms are finite."""
-    return np.clip(torch.rand(shape, generator=generator(seed)).double().numpy(), 1e-7, 1 - 1e-7)
+    return np.asarray(np.clip(torch.rand(shape, generator=generator(seed)).double().numpy(), 1e-7, 1 - 1e-7))
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
