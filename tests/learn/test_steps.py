@@ -180,7 +180,7 @@ def test_a_batch_has_a_row_for_each_slice(rows: int, batch: int) -> None:
 
 def test_a_file_is_due_after_its_seconds(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("aepipe.learn.trainer.time.monotonic", lambda: now[0])
     checkpoint = FileCheckpoint(tmp_path / "a" / "b", seconds=7)
     due = []
     for now[0] in (100.0, 106.9, 107.0):
