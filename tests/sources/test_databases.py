@@ -125,7 +125,9 @@ def test_several_tables_are_listed_and_one_is_chosen(shop: Path) -> None:
     database.execute('CREATE TABLE "o ther#1" (id INTEGER)')
     database.commit()
     database.close()
-    with pytest.raises(SourceError, match=r'has 2 tables and 1 view: .*; say which with --set source.table=NAME, .* query = "SELECT …"'):
+    with pytest.raises(
+        SourceError, match=r'has 2 tables and 1 view: .*; say which with --set source.table=NAME, .* query = "SELECT …"'
+    ):
         items(shop)
     with pytest.raises(SourceError, match=r"no table 'nothing'; it has: .*items"):
         items(shop, table="nothing")
