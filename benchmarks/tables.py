@@ -213,7 +213,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "comparisons": Table(
-        ("comparisons",),
+        ("comparisons", "comparisons-usual"),
         "ratio",
         {
             "recipe": "{recipe}",
