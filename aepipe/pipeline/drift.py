@@ -39,8 +39,8 @@ def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Seque
     then, now = Rows(store.verified(before)), Rows(store.verified(rows))
     held_out, trained = _training(store, model, then)
     ids, same = now.ids(), _unchanged(then, now)
-    new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
-    held_out = np.intersect1d(held_out, same)
+    new = ids[now.of_split("train") & now.with_features & ((ids >= trained) | ~np.isin(ids, same))]
+    held_out = np.intersect1d(held_out, same[np.isin(same, ids[now.with_features])])
     # Neither sample is searched itself: a row would find itself, or the rows that came with it.
     known = np.setdiff1d(same, np.concatenate([held_out, new]))
     if not (len(held_out) and len(new) and len(known)):
