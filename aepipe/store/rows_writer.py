@@ -190,7 +190,7 @@ def own_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int, *, some: bool = False) -> pa.Schema:
-    """Return the Parquet schema of rows with features of ``width`` bytes, which ``some`` may lack."""
+    """Return the Parquet schema of rows with features of ``width`` bytes; of ``some`` rows only."""
     text = pa.string()
     own = [pa.field(written, columns.field(name).type) for name, written in names.items()]
     head = [pa.field("id", pa.int64(), nullable=False), pa.field("key", text, nullable=False)]

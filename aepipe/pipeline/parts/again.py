@@ -1,4 +1,4 @@
-"""Decode items of a part again, whose features were not kept, from what the part was read from.
+"""Decode items of a part again, whose features were not kept, from the listing of the part.
 
 Nothing is written: whoever encodes the rows takes them block by block. The bytes must be those of before, which their
 digests tell.
