@@ -119,7 +119,7 @@ def encode_all(
     threads = threads_for(engine, len(missing))
     given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
     done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)
-    with _decoding(store, rows, table, source) as at:
+    with _decoding(store, rows, source if missing else None) as at:
         work = Work("encode", encode_part, {**given, "source": at} if at else given)
         for one in engine.map(work, missing, Needs(cpus=threads)):
             done += one.rows
@@ -128,15 +128,13 @@ def encode_all(
 
 
 @contextmanager
-def _decoding(
-    store: Store, rows: Ref, table: Rows, source: tuple[Source, Recipe | None] | None
-) -> Iterator[dict[str, str]]:
+def _decoding(store: Store, rows: Ref, source: tuple[Source, Recipe | None] | None) -> Iterator[dict[str, str]]:
     """Let work on parts decode rows again; nothing is needed where all features were kept."""
-    if table.kept == 1:
+    made = store.manifest(rows)
+    if source is None or made.facts.get("kept", 1) == 1:
         yield {}
         return
-    assert source is not None, "features that were not kept are decoded again"
-    with shared(source[0].fitted(_features(store, rows)), source[1]) as at:
+    with shared(source[0].fitted(made.inputs["features"]), source[1]) as at:
         yield asdict(at)
 
 
@@ -194,7 +192,7 @@ def _like(model: Ref, embedding: bool) -> dict[str, Any]:
     return {"stage": "encode", "version": VERSION, "model": str(model), "embedding": embedding}
 
 
-def _features(store: Store, rows: Ref) -> dict[str, Any] | None:
+def _features(store: Store, rows: Ref) -> object:
     return store.manifest(rows).inputs.get("features")
 
 

@@ -272,7 +272,9 @@ def test_damage_names_the_file_of_a_view(tmp_path: Path) -> None:
     assert str(damaged(np.arange(3), "too many")) == f"an array of the store: corrupt, too many; {REMEDY}"
 
 
-@pytest.mark.parametrize(("number", "refused"), [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False), (errno.EINVAL, False)])
+@pytest.mark.parametrize(
+    ("number", "refused"), [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False), (errno.EINVAL, False)]
+)
 def test_room_is_reserved_where_the_file_system_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, refused: bool
 ) -> None:
