@@ -195,9 +195,6 @@ def test_nights_and_changes_are_those_of_all_features(tmp_path: Path) -> None:
         steps.append(Release.open(store, ref=compact(store, steps[2])))
         registry.promote(store, NAME, steps[-1].ref, why="a test")
         change(tmp_path / name)
-        aepipe.refresh(store.root, NAME)
-        steps.append(opened(store))
-        (tmp_path / name / NAME / "class0" / "new.png").unlink()
         aepipe.nightly(recipe, home=store.root)
         steps.append(opened(store))
         exported = [len(one) for one in Exporting.of(store, steps[3].ref, embeddings=False).groups()]

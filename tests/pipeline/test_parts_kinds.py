@@ -166,5 +166,5 @@ def check_decoded_again(folder: Path, options: dict[str, Any], every: Rows) -> N
             assert len(ids) <= 3
             found |= {row_id: one.tobytes() for row_id, one in zip(ids.tolist(), features, strict=True)}
     lost = np.flatnonzero(~some.with_features)
-    assert found == {int(some.ids()[row]): every.feature(row).tobytes() for row in lost}
+    assert found == {int(some.ids()[row]): every.feature(row).tobytes() for row in lost.tolist()}
     assert some.ids().tolist() == every.ids().tolist()
