@@ -37,7 +37,7 @@ def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
 
 
 def tables(asked: Mapping[str, Any]) -> Given:
-    """Return the options about tables; the recipe refuses those of a wrong type, which count as not given.
+    """Return the options about tables; those of a wrong type count as not given.
 
     Args:
         asked: options under ``[source]``.
