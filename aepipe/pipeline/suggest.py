@@ -96,9 +96,20 @@ batch = {batch}
 lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
-{edits}objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
+{objective}"""
+_AS_THEY_ARE = """objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
 _DRAWS = '[compute]\ndraws = "bits"  # which cells are left out in training is drawn fast, on a CPU'
-_EDITS = "edits = {kind}  # as far as the rows bear it\n"
+_EDITED = """edits = {edits}  # as far as the rows bear it
+
+[finetune.objective]
+kind = "neighbourhood"
+whiten = 0.0
+k = {k}
+refresh = {refresh}  # codes that edits have taught find better neighbours than rows as they are
+scales = [  # all bits learn both, so that the distance of whole codes is right
+  {{ resemblance = 0.4, sharpness = 1.3, shared = true, weight = 2.0 }},  # groups
+  {{ resemblance = 0.8, sharpness = 2.8, shared = true }},  # what is near within them
+]"""
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
 normalize = false
@@ -542,19 +553,17 @@ def stack(rows: int, *, cells: int = 0, edits: str = "") -> list[str]:
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
     if cells:
         return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
-    more = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     if edits:
-        # The first neighbours are those of rows as they are; codes that edits have taught find better ones.
-        more += f", refresh = {max(1, epochs['finetune'] // REFRESHES)}"
+        objective = _EDITED.format(edits=edits, k=k, refresh=max(1, epochs["finetune"] // REFRESHES))
+    else:
+        objective = _AS_THEY_ARE.format(more="" if k == MOST_NEIGHBOURS else f", k = {k}")
     # Edits teach what a deeper stack can learn.
     widths = [max(1024, 2 * bits), *([max(512, 2 * bits)] if edits else [])]
     return [
         components,
         *(_LAYER.format(width=width, likelihood="gaussian", fit=fit) for width in widths),
         _CODE.format(bits=bits, fit=fit),
-        _WALKS.format(
-            epochs=epochs["finetune"], batch=batch, more=more, edits=_EDITS.format(kind=edits) if edits else ""
-        ),
+        _WALKS.format(epochs=epochs["finetune"], batch=batch, objective=objective),
         _DRAWS,
     ]
 

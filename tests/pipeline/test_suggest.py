@@ -56,9 +56,11 @@ def test_pictures_are_edited_where_no_network_looks_at_them() -> None:
     plain, edited = ("\n".join(stack(3000, edits=edits)) for edits in ("", edits_of(28)))
     assert "edits" not in plain
     assert "refresh" not in plain
+    assert "scales" not in plain
     found = tomllib.loads(edited)
     assert found["finetune"]["edits"] | {"shift": 2.8, "mirror": 0.5} == found["finetune"]["edits"]
     assert found["finetune"]["objective"]["refresh"] == found["finetune"]["epochs"] // 5
+    assert all(scale["shared"] for scale in found["finetune"]["objective"]["scales"])
     assert [layer["net"]["width"] for layer in found["layers"]] == [256, 1024, 512]
 
 
