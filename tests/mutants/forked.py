@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,8 @@ def _killed(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], 
     if not child:
         os._exit(_child(session, mutant, items, limit))
     _, status = os.waitpid(child, 0)
-    try:
-        os.killpg(child, signal.SIGKILL)  # what the tests of this child started and did not end
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError):  # what the tests of this child started and did not end
+        os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(status) != LIVES
 
 

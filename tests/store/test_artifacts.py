@@ -421,7 +421,9 @@ def test_what_is_no_file_is_no_output(store: Store) -> None:
     file = folder(store, ref) / "a.txt"
     file.unlink()
     file.mkdir()
-    with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is no file\. Delete the folder {file.parent} and run"):
+    with pytest.raises(
+        CorruptError, match=rf"^{file}: corrupt, it is no file\. Delete the folder {file.parent} and run"
+    ):
         store.path(ref)
     file.rmdir()
     with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is missing\. Delete"):

@@ -57,7 +57,9 @@ def test_codes_come_in_the_order_that_is_asked_for(codes: CodeSegments, ids: lis
     assert (written.tolist(), np.load(tmp_path / "some.npy").tolist()) == (expected, expected)
 
 
-@pytest.mark.parametrize(("ids", "first", "count"), [([7], 7, 1), ([3, 7, 1000, 21], 7, 3), ([2], 2, 1), ([31, 3], 31, 1)])
+@pytest.mark.parametrize(
+    ("ids", "first", "count"), [([7], 7, 1), ([3, 7, 1000, 21], 7, 3), ([2], 2, 1), ([31, 3], 31, 1)]
+)
 def test_a_row_without_a_code_is_damage(codes: CodeSegments, ids: list[int], first: int, count: int) -> None:
     for ask in (codes.of, codes.embeddings_of):
         with pytest.raises(CorruptError, match=rf"no segment has the code of row {first} \({count} such\): run again"):
@@ -73,7 +75,9 @@ def test_the_oldest_segment_that_has_a_row_gives_its_code(tmp_path: Path) -> Non
 
 
 def test_embeddings_that_a_segment_lacks_are_none(tmp_path: Path) -> None:
-    folders = [write_codes(tmp_path / name, ids, embeddings=name == "one")[0] for name, ids in (("one", [1]), ("two", [2]))]
+    folders = [
+        write_codes(tmp_path / name, ids, embeddings=name == "one")[0] for name, ids in (("one", [1]), ("two", [2]))
+    ]
     assert CodeSegments(folders, 12, F).width is None
     assert CodeSegments(folders[:1], 12, F).width == 3
 
@@ -182,9 +186,7 @@ def test_columns_of_few_values_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("ids", "missing"), [([3, 4], 4), ([99, 3], 99), ([11], 11), ([-1], -1), ([2], 2)])
-def test_a_row_that_is_not_there_is_said_with_those_that_are(
-    items: ItemSegments, ids: list[int], missing: int
-) -> None:
+def test_a_row_that_is_not_there_is_said_with_those_that_are(items: ItemSegments, ids: list[int], missing: int) -> None:
     said = rf"^no row has the id {missing}: the release has 5 rows with ids from 3 to 15, not all of them$"
     for ask in (items.rows, lambda some: items.check(np.array(some)), lambda some: items.texts("key", some)):
         with pytest.raises(QueryError, match=said):
@@ -198,7 +200,9 @@ def test_ids_without_gaps_are_not_said_to_have_some(tmp_path: Path) -> None:
     gap = ItemSegments([write_items(tmp_path / "b", [3, 5])], NONE)
     with pytest.raises(QueryError, match=r"2 rows with ids from 3 to 5, not all of them$"):
         gap.rows([4])
-    with pytest.raises(QueryError, match=r"^no row has the key 'x': the release has 3 rows .*, and keys are like 'k003'$"):
+    with pytest.raises(
+        QueryError, match=r"^no row has the key 'x': the release has 3 rows .*, and keys are like 'k003'$"
+    ):
         whole.id_of("x")
     empty = ItemSegments([write_items(tmp_path / "c", [])], NONE)
     with pytest.raises(QueryError, match=r"^no row has the id 1: the release has no rows$"):
@@ -271,9 +275,7 @@ def test_arrays_of_other_types_are_no_strings(tmp_path: Path) -> None:
         Strings.open(tmp_path, "s")
 
 
-def test_blocks_of_numbered_strings_begin_where_the_last_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_numbered_strings_begin_where_the_last_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strings, "NUMBERED", 2)
     Strings.write(tmp_path, "s", ["b", None, "a", "b", None])
     numbers: dict[str | None, int] = {"a": 0}
