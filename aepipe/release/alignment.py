@@ -26,7 +26,8 @@ VIEW = 16
 """Height and width of the views that first guesses are compared in."""
 PARTS = 8
 """Rows and columns of the parts that slopes are between."""
-LEAST_OVERLAP = 0.35
+LEAST_OVERLAP, LEAST_SHOWN = 0.35, 0.3
+"""Share of the first picture that the second one covers, and share of the second that lies over the first."""
 SOFTENED = (3, 9)
 HOPELESS, SURE = 0.5, 0.97
 BLOCK = 256
@@ -133,10 +134,10 @@ def _agreement(first: Floats, second: Floats, maps: Floats) -> Floats:
 
 
 def _fit_under(first: Floats, second: Floats, maps: Floats) -> Floats:
-    """Return the fit of details at full size, float32[P]; 0 under a map that leaves little or changes the size much."""
+    """Return the fit of details at full size, float32[P]; 0 under a map that leaves little, or shows a small part."""
     own, other, whole = _laid(softened(first, 1), second, maps)
-    grown = np.abs(maps[:, 0] * maps[:, 4] - maps[:, 1] * maps[:, 3])
-    sane = (whole.mean((1, 2)) > LEAST_OVERLAP) & (grown > 0.3) & (grown < 3)
+    shown = np.abs(maps[:, 0] * maps[:, 4] - maps[:, 1] * maps[:, 3])
+    sane = (whole.mean((1, 2)) > LEAST_OVERLAP) & (shown > LEAST_SHOWN)
     found: Floats = np.where(sane, _best_fit(own, softened(other, 1), whole), np.float32(0))
     return found
 

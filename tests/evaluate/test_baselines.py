@@ -169,3 +169,113 @@ def test_chosen_rows_are_centred() -> None:
     given, rows = features(50), np.array([3, 1, 40])
     found = np.concatenate(list(baselines.centred(given, given.mean(axis=0), rows)))
     np.testing.assert_allclose(found, given[rows] - given.mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "n_bits", "expected"),
+    [
+        (50, 784, 64, 50),
+        (200_000, 2684, 64, 100_000),
+        (200_000, 2685, 64, (1 << 28) // 2685),
+        (200_000, 10, 335, 100_000),
+        (200_000, 10, 336, (1 << 25) // 336),
+        (5, 1 << 29, 8, 1),
+        (0, 5, 8, 1),
+    ],
+)
+def test_how_many_rows_a_fit_takes(n_rows: int, n_features: int, n_bits: int, expected: int) -> None:
+    assert baselines.fitting_rows(n_rows, n_features, n_bits) == expected
+
+
+def components(x: np.ndarray, count: int) -> np.ndarray:
+    """Return the leading principal axes, [D, count], by a decomposition of the rows."""
+    return np.asarray(np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:count].T)
+
+
+@pytest.mark.parametrize("dense", [2048, 3])
+@pytest.mark.parametrize("most", [1000, 90])
+def test_a_sample_has_the_mean_and_the_axes_of_its_rows(dense: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "DENSE_FEATURES", dense)
+    monkeypatch.setattr(baselines, "FIT_ROWS", most)
+    monkeypatch.setattr("aepipe.evaluate.exact_search.BLOCK_VALUES", 200)
+    x = features(200)
+    sample = baselines.FitSample(x, 5, 3)
+    rows = x if most > 200 else x[np.sort(np.random.default_rng(3).choice(200, 90, replace=False))]
+    assert sample.mean == pytest.approx(rows.mean(0))
+    axes = components(rows, 5)
+    assert np.abs((sample.axes * axes).sum(0)) == pytest.approx(np.ones(5), abs=1e-3)
+    assert sample.axes.shape == (12, 5)
+    assert sample.axes.dtype == np.float32
+    assert np.concatenate(list(sample.centred())) == pytest.approx(rows - rows.mean(0), abs=1e-4)
+    assert sample.projected() == pytest.approx((rows - rows.mean(0)) @ sample.axes, abs=1e-3)
+    wide = baselines.FitSample(x, 64, 3)
+    assert wide.axes.shape == (12, 12), "there are no more axes than features"
+    assert wide.axes.T @ wide.axes == pytest.approx(np.eye(12), abs=1e-4)
+
+
+def test_axes_of_wide_features_hardly_differ_in_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the next axes are nearly as long, only several passes over the rows find the leading ones."""
+    monkeypatch.setattr(baselines, "DENSE_FEATURES", 10)
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(120, 120)))[0]
+    x = rng.normal(size=(600, 120)) * np.concatenate([[3, 2.6, 2.2], np.geomspace(1.4, 1, 117)]) @ turn
+    found = fit_pca_sign(x, 3, 0).axes
+    assert np.abs((found * components(x, 3)).sum(0)) == pytest.approx(np.ones(3), abs=1e-3)
+
+
+def test_hyperplanes_are_drawn_by_the_seed() -> None:
+    fitted = fit_lsh(features(), 7, 5)
+    drawn = np.random.default_rng(5).standard_normal((12, 7)).astype(np.float32)
+    assert np.array_equal(fitted.axes, drawn)
+    assert fitted.mean == pytest.approx(features().mean(0))
+
+
+@pytest.mark.parametrize("name", ["itq", "lsh", "pca-sign"])
+def test_a_row_at_the_mean_has_no_ones(name: str) -> None:
+    x = np.array([[1.0, 0, 0], [0, 2, 0], [0, 0, 3]])
+    x = np.concatenate([x, -x, np.zeros((1, 3))])
+    codes = BASELINES[name](x, 3, 0).codes(x).unpack()
+    assert codes[-1].tolist() == [0, 0, 0]
+    assert codes[:6].any()
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 4])
+def test_the_rotation_takes_signs_and_solves_procrustes_in_turn(iterations: int) -> None:
+    given = np.random.default_rng(1).standard_normal((50, 4)).astype(np.float32)
+    given -= given.mean(0)
+    turn = np.linalg.qr(np.random.default_rng(2).standard_normal((4, 4)))[0]
+    for _ in range(iterations):
+        left, _, right = np.linalg.svd(given.T.astype(float) @ np.where(given @ turn > 0, 1, -1))
+        turn = left @ right
+    found = baselines.itq_rotation(given, np.random.default_rng(2), iterations=iterations)
+    assert found == pytest.approx(turn, abs=1e-4)
+
+
+def test_itq_turns_the_components_fifty_times() -> None:
+    x = features(300)
+    sample = baselines.FitSample(x, 5, 4)
+    turn = baselines.itq_rotation(sample.projected(), np.random.default_rng(4), iterations=50)
+    assert fit_itq(x, 5, 4).axes == pytest.approx(sample.axes @ turn, abs=1e-4)
+
+
+@pytest.mark.parametrize("n_bits", [3, 9])
+def test_waves_are_those_of_the_formula(n_bits: int) -> None:
+    """A bit is the sign of a cosine along a side of the box, whose slowest half wave is as long as the side."""
+    x = features(150, 4)
+    along = (x - x.mean(0)) @ baselines.FitSample(x, n_bits, 0).axes
+    low, side = along.min(0), np.ptp(along, axis=0)
+    waves = sorted((k * np.pi / side[axis], axis) for axis in range(along.shape[1]) for k in range(1, n_bits + 1))
+    expected = np.array([np.cos(w * (along[:, axis] - low[axis])) > 0 for w, axis in waves[:n_bits]]).T
+    fitted = fit_spectral(x, n_bits, 0)
+    assert sorted(zip(fitted.frequency.tolist(), fitted.axis.tolist(), strict=True)) == [
+        (pytest.approx(w, rel=1e-4), axis) for w, axis in waves[:n_bits]
+    ]
+    assert (fitted.codes(x).unpack() == expected).mean() > 0.999
+
+
+def test_rows_that_are_all_equal_can_be_fitted() -> None:
+    x = np.full((20, 4), 7.0)
+    for name, fit in BASELINES.items():
+        codes = fit(x, 4, 0).codes(x)
+        assert len(codes.distinct()[0]) == 1, name
+    assert np.isfinite(fit_spectral(x, 4, 0).frequency).all()

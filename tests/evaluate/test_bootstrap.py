@@ -4,8 +4,59 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from aepipe.evaluate.scores import estimate, interval, paired_difference
+from aepipe.evaluate import scores
+from aepipe.evaluate.scores import estimate, estimates, interval, intervals, paired_difference
+
+
+def plain(values: np.ndarray, seed: int, level: float, resamples: int) -> tuple[float, float]:
+    """Return the percentile interval, one mean after another."""
+    drawn = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    means = [float(values[one].mean()) for one in drawn]
+    return float(np.quantile(means, (1 - level) / 2)), float(np.quantile(means, 1 - (1 - level) / 2))
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 130, 1 << 20])
+def test_it_is_the_percentile_bootstrap(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many resamples are held at a time, of one figure and of several."""
+    monkeypatch.setattr(scores, "TOGETHER", at_once)
+    values = np.random.default_rng(0).random((2, 20))
+    assert interval(values[0], 3) == pytest.approx(plain(values[0], 3, 0.95, 1000))
+    assert interval(values[0], 3, 0.8, 100) == pytest.approx(plain(values[0], 3, 0.8, 100))
+    low, high = intervals(values, 3, 0.8, 100)
+    for one, *found in zip(values, low, high, strict=True):
+        assert found == pytest.approx(plain(one, 3, 0.8, 100))
+    both = intervals(values, 3)
+    assert [both[0][1], both[1][1]] == pytest.approx(plain(values[1], 3, 0.95, 1000))
+
+
+def test_estimates_keep_their_names_and_their_own_queries() -> None:
+    """Figures of as many queries share their resamples; each is as if it were alone."""
+    rng = np.random.default_rng(0)
+    values: dict[str, NDArray[np.floating]] = {name: rng.random(20 if name == "b" else 30) for name in "abc"}
+    values["d"] = rng.random(30).astype(np.float32)
+    found = estimates(values, 5, 0.9)
+    assert list(found) == ["a", "b", "c", "d"]
+    for name, one in found.items():
+        assert one.value == pytest.approx(values[name].mean())
+        assert (one.low, one.high) == pytest.approx(plain(values[name], 5, 0.9, 1000))
+        assert one == estimate(values[name], 5, 0.9)
+    usual = estimate(values["a"], 5)
+    assert (usual.low, usual.high) == pytest.approx(plain(values["a"], 5, 0.95, 1000))
+    assert paired_difference(values["a"], values["c"], 5) == estimate(values["a"] - values["c"], 5)
+
+
+def test_what_no_interval_can_be_told_of() -> None:
+    with pytest.raises(AssertionError, match="a mean needs a value"):
+        interval(np.empty(0), 0)
+    with pytest.raises(AssertionError, match="one-dimensional"):
+        interval(np.ones((2, 2)), 0)
+    with pytest.raises(AssertionError, match="the same queries"):
+        paired_difference(np.ones(2), np.ones(3), 0)
+    for level in (0.0, 1.0, 1.5):
+        with pytest.raises(AssertionError, match="between 0 and 1"):
+            interval(np.ones(2), 0, level)
 
 
 def test_seeded() -> None:

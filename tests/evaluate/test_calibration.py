@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.evaluate.calibration import Calibration, Curve, calibrate, falling
+from aepipe.errors import QueryError
+from aepipe.evaluate.calibration import (
+    ITEMS,
+    ITEMS_WHERE,
+    SHARED,
+    WORDS,
+    WORDS_WHERE,
+    Calibration,
+    Confidence,
+    Curve,
+    calibrate,
+    falling,
+)
 from aepipe.evaluate.exact_search import nearest
 
 
@@ -78,3 +90,120 @@ def test_errors_and_curves_are_kept_and_come_back() -> None:
     assert Calibration.from_dict(json.loads(json.dumps(asdict(found)))) == found
     older = {name: value for name, value in asdict(found).items() if name not in ("curves", "usual_error")}
     assert (Calibration.from_dict(older).usual_error, Calibration.from_dict(older).curves) == (None, {})
+
+
+def test_the_usual_distance_and_error_hold_for_ninety_nine_in_a_hundred() -> None:
+    """Of 200 queries two are farther from their nearest row: what nearly all have is usual."""
+    database = BitCodes.from_bits(np.zeros((3, 8)))
+    bits = np.zeros((200, 8), int)
+    bits[50:, 0] = 1
+    bits[196:, 1:3] = 1
+    bits[199, :] = 1
+    errors = np.concatenate([np.zeros(197), [0.1234567, 0.25, 0.5]]).astype(np.float32)
+    near = np.zeros((200, 1), np.int64)
+    found = calibrate(database, BitCodes.from_bits(bits), near, (np.zeros(3), np.zeros(200)), errors)
+    assert (found.usual, found.usual_error) == (3, 0.25)
+    fewer = calibrate(database, BitCodes.from_bits(bits[:199]), near[:199], (np.zeros(3), np.zeros(199)), errors[:199])
+    assert (fewer.usual, fewer.usual_error) == (3, 0.123457)
+    assert calibrate(database, BitCodes.from_bits(bits), near, None).usual_error is None
+
+
+@pytest.mark.parametrize("sides", [(True, False), (False, True), (True, True)])
+def test_one_side_with_several_labels_makes_them_shared(sides: tuple[bool, bool]) -> None:
+    codes_of = BitCodes.from_bits(np.eye(3, 8))
+    plain = np.array(["a", "b", "a"])
+    several = np.fromiter((frozenset([one]) for one in plain.tolist()), np.object_, 3)
+    rows, asked = (several if side else plain for side in sides)
+    found = calibrate(codes_of, codes_of, np.zeros((3, 1), np.int64), (rows, asked))
+    assert found.meaning == SHARED
+    assert found.probability == calibrate(codes_of, codes_of, np.zeros((3, 1), np.int64), (plain, plain)).probability
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "expected"),
+    [
+        ([3, 1], [4, 4], [0.75, 0.25]),
+        ([1, 3], [4, 4], [0.5, 0.5]),
+        ([1, 1], [2, 2], [0.5, 0.5]),
+        ([2, 0, 1], [2, 0, 4], [1, 1, 0.25]),
+        ([0, 0], [0, 0], [0, 0]),
+        ([0, 1, 0], [0, 2, 0], [0.5, 0.5, 0.5]),
+        ([5, 0, 5], [5, 5, 10], [1, 1 / 3, 1 / 3]),
+    ],
+)
+def test_falling_by_hand(hits: list[int], trials: list[int], expected: list[float]) -> None:
+    assert falling(np.array(hits), np.array(trials)) == pytest.approx(np.array(expected))
+
+
+def confidence(distance: tuple[float, ...], n_queries: int = 100, **more: object) -> Confidence:
+    scores = {
+        "protocol": {"n_queries": n_queries},
+        "calibration": {"meaning": "label", "probability": list(distance), "usual": 3, "usual_error": 0.25, **more},
+    }
+    found = Confidence.of("boots", scores, len(distance) - 1)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("least", "radius"), [(0.9, 0), (0.85, 0), (0.8, 2), (0.1, 3), (0.11, 2), (0.0, 4)])
+def test_the_largest_distance_with_a_probability(least: float, radius: int) -> None:
+    assert confidence((0.9, 0.8, 0.8, 0.1, 0.0)).radius(least) == radius
+
+
+def test_no_distance_has_a_probability() -> None:
+    known = confidence((0.9, 0.8))
+    with pytest.raises(
+        QueryError, match=r"even a row with the same code has the same label with a probability of 0\.90 only"
+    ):
+        known.radius(0.91)
+    with pytest.raises(QueryError, match="for questions under a condition that was not measured"):
+        known.radius(0.5, where=True)
+    few = confidence((0.9, 0.8), n_queries=99)
+    with pytest.raises(QueryError, match="99 items were held out, and it takes 100 of them to tell"):
+        few.radius(0.5)
+
+
+def test_curves_are_told_by_kind_of_question() -> None:
+    kinds = {(False, False): ITEMS, (False, True): ITEMS_WHERE, (True, False): WORDS, (True, True): WORDS_WHERE}
+    curves = {
+        kind: {"n_queries": 100, "distance": [number / 10, 0.0], "apart": [], "cosine": []}
+        for number, kind in enumerate(kinds.values())
+    }
+    known = confidence((0.9, 0.8), curves=curves)
+    for number, (words, where) in enumerate(kinds):
+        curve = known.curve(words=words, where=where)
+        assert curve is not None
+        assert curve.distance == (number / 10, 0.0)
+    assert Confidence.of("boots", {"protocol": {"n_queries": 100}}, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("nearest_row", "error", "said"),
+    [
+        (3, 0.25, None),
+        (None, None, None),
+        (3, 0.2504, None),
+        (4, None, "the nearest row is 4 bits away, not 3 at most"),
+        (None, 0.251, "its code is off by 0.251 when it is decoded, not 0.250 at most"),
+        (
+            4,
+            0.3,
+            "the nearest row is 4 bits away, not 3 at most, and its code is off by 0.300 when it is decoded, "
+            "not 0.250 at most",
+        ),
+    ],
+)
+def test_what_is_strange_beyond_the_usual(nearest_row: int | None, error: float | None, said: str | None) -> None:
+    told = confidence((0.9, 0.8)).strange(nearest_row, error)
+    whole = f"nothing like it was learned: {said}, as of 99 % of the queries held out"
+    assert told == (None if said is None else whole)
+    assert confidence((0.9, 0.8), usual_error=None).strange(None, 0.9) is None
+
+
+def test_a_cosine_is_looked_up_between_its_limits() -> None:
+    curve = Curve(100, (0.5, 0.1), (0.1, 0.2), (0.9, 0.7))
+    assert [curve.at(1, 1 - apart) for apart in (0.0, 0.05, 0.15, 0.3)] == [0.9, 0.9, 0.7, 0.1]
+    assert Curve(100, (0.5, 0.1), (0.25, 0.5), (0.9, 0.7)).at(1, 0.75) == 0.9, "a limit belongs to its own part"
+    assert curve.at(0, 0.5) == 0.5
+    assert Curve(100, (0.8, 0.75), (0.1,), (0.7,)).at(1, 0.5) == 0.7
+    assert Curve(100, (0.5, 0.1)).at(1, 0.95) == 0.1

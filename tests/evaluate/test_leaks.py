@@ -27,6 +27,35 @@ def test_a_row_saved_again_is_found(scale: float | None) -> None:
     assert (found >= 0).sum() == 2
 
 
+@pytest.mark.parametrize(("share", "found"), [(0.055, True), (0.065, False)])
+def test_how_far_a_near_duplicate_may_be(share: float, found: bool) -> None:
+    """Up to six per cent of the usual distance of two rows, which is that of all pairs of queries."""
+    rng = np.random.default_rng(3)
+    database, queries = rng.normal(size=(200, 40)), rng.normal(size=(60, 40))
+    pairs = np.square(queries[:, None] - queries[None]).mean(axis=2)
+    usual = np.sqrt(pairs.sum() / (60 * 60))
+    step = rng.normal(size=40)
+    step *= share * usual / np.sqrt(np.square(step).mean())
+    database[[30, 31, 32]] = queries[4] + step[None] * np.array([[1.1], [1], [-1.05]])
+    near = np.tile([30, 31, 32, 5], (60, 1))
+    twins = near_duplicates(database, queries, near)
+    assert twins[4] == (31 if found else -1)
+    assert (np.delete(twins, 4) == -1).all()
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, 1), (3, 3), (4, 3)])
+def test_a_note_names_three_of_them(count: int, named: int) -> None:
+    twins = np.full(1200, -1)
+    twins[100 : 100 + count] = np.arange(count) + 7
+    keys = np.array([str(one) for one in range(1200)])
+    (note,) = describe_leaks(twins, keys, keys)
+    pairs = ", ".join(f"{100 + one} ~ {7 + one}" for one in range(named))
+    assert note.startswith(f"{count} of 1,200 queries nearly equal")
+    assert note.endswith(f"better than they are: {pairs}{', ...' if count > named else ''}")
+    for given in ((keys, None), (None, keys)):
+        assert describe_leaks(twins, *given)[0].endswith("better than they are")
+
+
 def test_scores_count_and_name_near_duplicates() -> None:
     database, queries = pixels(80, 0), pixels(20, 1)
     queries[:5] = database[10:15]

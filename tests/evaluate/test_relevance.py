@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.evaluate import reranking, retrieval, scores
 from aepipe.evaluate.calibration import LABEL, SHARED, calibrate, falling
-from aepipe.evaluate.relevance import Labels, are_several, relevance_of
+from aepipe.evaluate.relevance import Labels, NamedRows, are_several, relevance_of
 from aepipe.evaluate.scores import Sample
 
 LETTERS = "abcdefgh"
@@ -146,3 +147,49 @@ def test_sixty_thousand_rows_of_a_hundred_labels_take_seconds() -> None:
     plain = time.process_time() - began
     assert several.map.shape == (200,)
     assert took < 3 * plain + 1
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts", "objects", "sets", "named"])
+def test_relevant_rows_are_the_same_whole_and_in_blocks(kind: str) -> None:
+    """By rows, by blocks of rows in the order that is read, and for some of the queries."""
+    rng = np.random.default_rng(6)
+    theirs, own = rng.integers(0, 4, 30), rng.integers(0, 6, 9)
+    hit = own[:, None] == theirs
+    made = {
+        "numbers": (theirs, own),
+        "texts": (theirs.astype("U2"), own.astype("U2")),
+        "objects": (theirs.astype(object), own.astype(object)),
+        "sets": (sets(30, 1), sets(9, 2)),
+    }
+    if kind == "named":
+        wanted = np.sort(rng.permuted(np.tile(np.arange(30), (9, 1)), axis=1)[:, :7], axis=1)
+        relevance: Any = NamedRows(np.arange(30), wanted)
+        hit = np.array([np.isin(np.arange(30), one) for one in wanted])
+    else:
+        relevance = relevance_of(*made[kind])
+        hit = shared(*made[kind]) if kind == "sets" else hit
+    assert sorted(relevance.order.tolist()) == list(range(30))
+    for query in range(9):
+        assert sorted(relevance.rows(query).tolist()) == np.flatnonzero(hit[query]).tolist()
+        for start, stop in ((0, 30), (0, 7), (7, 14), (14, 30), (29, 30), (10, 10)):
+            block = relevance.order[start:stop]
+            assert sorted(block[relevance.inside(query, start, stop)].tolist()) == sorted(
+                block[hit[query][block]].tolist()
+            )
+        chunk = relevance.of_queries(slice(query, query + 2))
+        assert sorted(chunk.rows(0).tolist()) == np.flatnonzero(hit[query]).tolist()
+        assert chunk.order is relevance.order
+
+
+def test_rows_may_have_equal_labels_of_other_types() -> None:
+    """Sets on one side only, also empty ones; None is a label like others."""
+    plain, several = np.array(["a", "b", None], object), sets(3, 0)
+    several[:] = [frozenset({"a", "b"}), frozenset(), frozenset({None})]
+    expected = [[True, True, False], [False, False, False], [False, False, True]]
+    for query in range(3):
+        found = relevance_of(plain, several).rows(query).tolist()
+        assert found == np.flatnonzero(expected[query]).tolist()
+        found = relevance_of(several, plain).rows(query).tolist()
+        assert found == np.flatnonzero(np.array(expected).T[query]).tolist()
+    assert not are_several(np.array([1, None], object))
+    assert are_several(np.array([1, frozenset()], object))

@@ -199,3 +199,85 @@ def test_refusals() -> None:
         nearest(np.where(np.arange(6)[:, None] == 3, np.nan, np.ones((6, 2))), np.ones((1, 2)))
     with pytest.raises(CodeError, match="columns"):
         nearest(np.ones((6, 2)), np.ones((1, 3)))
+
+
+def test_metrics_have_the_usual_cut_top_and_radius() -> None:
+    """A thousand rows count at the cut, a hundred at the top, and two bits in the ball; with their names."""
+    rng = np.random.default_rng(10)
+    database, queries = codes(rng, 1200, 8), codes(rng, 3, 8)
+    own, asked = rng.integers(0, 2, 1200), np.array([0, 1, 1])
+    found = retrieval(database, queries, own, asked)
+    said = retrieval(database, queries, own, asked, cut=1000, top=100, radius=2)
+    names = ["map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2"]
+    assert list(found.named()) == list(said.named()) == names
+    for name, values in said.named().items():
+        assert found.named()[name].tolist() == values.tolist()
+    other = retrieval(database, queries, own, asked, cut=999, top=99, radius=1)
+    assert all(
+        (other.named()[a] != found.named()[b]).any()
+        for a, b in zip(other.named(), names[:5], strict=False)
+        if a != "map"
+    )
+    floats = retrieval_float(database.unpack(), queries.unpack(), own, asked)
+    assert list(floats.named()) == names[:4]
+    for name, values in floats.named().items():
+        assert values == pytest.approx(said.named()[name], abs=1e-12)
+
+
+def test_nothing_relevant_and_little_to_rank() -> None:
+    """Nothing is divided by zero, and a share of the first rows is a share of all where there are fewer."""
+    rng = np.random.default_rng(11)
+    database, queries = codes(rng, 5, 8), codes(rng, 2, 8)
+    found = retrieval(database, queries, np.array([0, 0, 0, 1, 1]), np.array([0, 7]), radius=9)
+    assert found.p_at_top.tolist() == [0.6, 0]
+    assert found.ball_precision is not None
+    assert found.ball is not None
+    assert found.ball_precision.tolist() == [0.6, 0], "no code is farther than its length"
+    assert found.ball.tolist() == [1, 1]
+    for values in (found.map, found.map_at_cut, found.map_at_cut_r):
+        assert values[1] == 0
+        assert 0 < values[0] <= 1
+    assert found.map.tolist() == pytest.approx(found.map_at_cut_r.tolist())
+    whole = retrieval(database[:1], database[:1], np.zeros(1), np.zeros(1))
+    assert [values.tolist() for values in whole.named().values()] == [[1.0]] * 6
+
+
+def test_recall_of_neighbours_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three places, one goes to the row at distance 0, and two to the four at distance 1."""
+    database = BitCodes.from_bits(np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 1, 1]]))
+    queries = BitCodes.from_bits(np.zeros((5, 3)))
+    near = np.array([[0, 1, 5], [0, 2, 3], [5, 5, 5], [1, 2, 3], [0, 0, 0]])
+    expected = [(1 + 0.5 + 0) / 3, (1 + 0.5 + 0.5) / 3, 0, 0.5, 1]
+    assert neighbour_recall(database, queries, near) == pytest.approx(expected)
+    monkeypatch.setattr(metrics, "QUERY_CHUNK", 2)
+    assert neighbour_recall(database, queries, near) == pytest.approx(expected)
+    assert neighbour_recall(database, queries[:0], near[:0]).shape == (0,)
+    with pytest.raises(CodeError, match="4 lists of neighbours for 5 queries, 6 codes"):
+        neighbour_recall(database, queries, near[:4])
+    with pytest.raises(CodeError, match="5 lists of neighbours for 5 queries, 0 codes"):
+        neighbour_recall(database[:0], queries, near)
+
+
+@pytest.mark.parametrize("n_bits", [5, 64, 65, 200])
+def test_distances_are_counted_over_all_words(n_bits: int) -> None:
+    rng = np.random.default_rng(n_bits)
+    database, queries = codes(rng, 40, n_bits), codes(rng, 3, n_bits)
+    far = (database.unpack()[None] != queries.unpack()[:, None]).sum(axis=2)
+    size, relevant = metrics.distance_counts(database, queries)
+    assert size.tolist() == [np.bincount(one, minlength=n_bits + 1).tolist() for one in far]
+    assert not relevant.any()
+    words = np.ascontiguousarray(database.words().T)
+    assert [metrics.word_distances(words, one).tolist() for one in queries.words()] == far.tolist()
+
+
+def test_labels_of_either_side_must_fit() -> None:
+    rng = np.random.default_rng(8)
+    database, queries = codes(rng, 10, 8), codes(rng, 2, 8)
+    with pytest.raises(CodeError, match=r"2 queries need 2 labels, not an array of shape \[3\]"):
+        retrieval(database, queries, np.zeros(10), np.zeros(3))
+    with pytest.raises(CodeError, match=r"10 database rows need 10 labels, not an array of shape \[10, 1\]"):
+        retrieval(database, queries, np.zeros((10, 1)), np.zeros(2))
+    with pytest.raises(CodeError, match="nothing to rank: 0 rows in the database, 2 queries"):
+        retrieval(database[:0], queries, np.zeros(0), np.zeros(2))
+    with pytest.raises(CodeError, match="10 database rows need 10 labels"):
+        retrieval_float(np.ones((10, 1)), np.ones((2, 1)), np.zeros(9), np.zeros(2))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError
-from aepipe.evaluate.baselines import Baseline, fit_pca_sign
-from aepipe.evaluate.retrieval import METRICS
-from aepipe.evaluate.scores import Sample, Scores, score
+from aepipe.evaluate.baselines import BASELINES, Baseline, fit_pca_sign
+from aepipe.evaluate.retrieval import METRICS, retrieval
+from aepipe.evaluate.scores import Others, Sample, Scores, first_queries, score
 from aepipe.log import Progress
 
 
@@ -98,6 +99,83 @@ def test_queries_are_sampled_as_the_protocol_says() -> None:
     scores = score(database, queries, seed=1, n_queries=15)
     assert scores.protocol.n_queries == 15
     assert scores == score(database, picked, seed=1)
+
+
+def test_as_many_queries_as_wanted_are_all_asked_in_their_order() -> None:
+    _, queries = samples()
+    assert first_queries(queries, 40) is queries
+    assert len(first_queries(queries, 39)) == 39
+
+
+def test_what_is_known_of_other_systems_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and reasons are kept by system, but for our codes; the second encoder's scores are as if alone."""
+    database, queries = samples(n_bits=16, d=10)
+    known = Others()
+    first = score(database, queries, seed=1, others=known)
+    assert list(known.rows) == ["itq", "lsh", "pca-sign", "spectral", "float"]
+    assert known.exact is not None
+    other = [
+        Sample(BitCodes.from_bits(part.codes.unpack() ^ 1), part.features, part.labels) for part in (database, queries)
+    ]
+    expected = score(other[0], other[1], seed=1)
+
+    def fails(*_: object) -> None:
+        raise AssertionError("it is known")
+
+    for name in ("retrieval_by", "nearest"):
+        monkeypatch.setattr(f"aepipe.evaluate.scores.{name}", fails)
+    monkeypatch.setattr("aepipe.evaluate.scores.BASELINES", dict.fromkeys(BASELINES, fails))
+    assert score(database, queries, seed=1, others=known) == first
+    assert score(other[0], other[1], seed=1, others=known) == expected
+
+
+def test_a_row_has_precision_and_recall_by_radius() -> None:
+    database, queries = samples()
+    assert database.labels is not None
+    assert queries.labels is not None
+    ours = score(database, queries, seed=1).rows[0]
+    found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
+    assert found.within is not None
+    assert ours.precision == tuple(found.within[0].round(6).tolist())
+    assert ours.recall == tuple(found.within[1].round(6).tolist())
+    assert {name: one.value for name, one in ours.metrics.items() if name in found.named()} == pytest.approx(
+        {name: float(values.mean()) for name, values in found.named().items()}
+    )
+
+
+def test_embeddings_and_errors_are_measured_where_both_sides_have_them() -> None:
+    database, queries = samples()
+    rng, known = np.random.default_rng(0), Others()
+    whole = [
+        replace(part, embeddings=rng.integers(-127, 128, (len(part), 6), dtype=np.int8)) for part in (database, queries)
+    ]
+    found = score(whole[0], replace(whole[1], errors=np.linspace(0, 1, 40, dtype=np.float32)), seed=1, others=known)
+    assert found.reranking is not None
+    assert found.reranking.target == 0.9
+    assert found.calibration is not None
+    assert found.calibration.usual_error == 1.0
+    again = score(whole[0], whole[1], seed=1, others=known, rerank_recall=0.5)
+    assert again.reranking is not None
+    assert again.reranking.target == 0.5
+    for sides in ((whole[0], queries), (database, whole[1])):
+        assert score(*sides, seed=1, others=known).reranking is None
+
+
+def test_some_rows_of_a_sample_keep_all_that_is_known_of_them() -> None:
+    rng, rows = np.random.default_rng(0), np.array([3, 0, 2])
+    sample = Sample(
+        BitCodes.from_bits(rng.integers(0, 2, (4, 8))),
+        rng.random((4, 2)),
+        np.arange(4),
+        np.array(list("abcd")),
+        rng.integers(0, 9, (4, 3), dtype=np.int8),
+        rng.random(4, np.float32),
+    )
+    found = sample[rows]
+    for name in ("features", "labels", "keys", "embeddings", "errors"):
+        assert np.array_equal(getattr(found, name), getattr(sample, name)[rows])
+    assert found.codes.hex() == sample.codes[rows].hex()
+    assert Sample(sample.codes, sample.features)[rows].labels is None
 
 
 def test_through_json() -> None:

@@ -81,6 +81,40 @@ def test_gradients_pass_and_the_sample_agrees_with_the_bits(kind: str) -> None:
     assert (x.grad.sum(0) > 0).all()
 
 
+def test_relaxed_bits_are_those_of_their_formulas() -> None:
+    """With the draws of the same generator; values of straight-through bits and of coins are hard."""
+    x = torch.randn((50, 4), generator=torch.Generator().manual_seed(0))
+    again = torch.Generator().manual_seed(5)
+    normal = torch.randn(x.shape, generator=again.manual_seed(5))
+    uniform = torch.rand(x.shape, generator=again.manual_seed(5))
+    expected = {
+        posterior.StraightThrough(noise=0.7): torch.where(x + 0.7 * normal > 0, 1.0, -1.0),
+        posterior.StraightThrough(): torch.where(x > 0, 1.0, -1.0),
+        posterior.Noise(sigma=1.5): torch.tanh(0.5 * (x + 1.5 * normal)),
+        posterior.Coin(sharpness=3.0): torch.where(uniform < torch.sigmoid(3 * x), 1.0, -1.0),
+        posterior.Rotation(): x,
+    }
+    for one, wanted in expected.items():
+        torch.testing.assert_close(one.encode(x, again.manual_seed(5)).sample, wanted)
+
+
+def test_coins_have_the_gradient_of_their_mean() -> None:
+    x = torch.tensor([[-0.5, 0.1, 0.7]], requires_grad=True)
+    torch.autograd.backward(posterior.Coin(sharpness=3.0).encode(x, torch.Generator().manual_seed(0)).sample.sum())
+    odds = torch.sigmoid(3 * x.detach())
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 2 * 3 * odds * (1 - odds))
+
+
+def test_noise_moves_the_edges_of_the_clipped_line() -> None:
+    x = torch.linspace(-3, 3, 101)[None].requires_grad_()
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
+    sample = posterior.StraightThrough(noise=0.5).encode(x, torch.Generator().manual_seed(5)).sample
+    torch.autograd.backward(sample.sum())
+    assert x.grad is not None
+    assert torch.equal(x.grad, ((x.detach() + 0.5 * noise).abs() <= 1).float())
+
+
 def test_a_tanh_becomes_a_sign() -> None:
     x = torch.tensor([[0.3, -0.3]])
     one = posterior.Tanh(start=1, end=100)

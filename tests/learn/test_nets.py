@@ -326,3 +326,26 @@ def test_an_unrolled_stack_passes_no_switches_down() -> None:
     torch.testing.assert_close(whole.decode(encoding.mean), whole.decode(encoding.mean.clone()))
     single = autoencoder.Autoencoder(layers[0].net, posterior.Delta(), likelihood.Gaussian())
     assert single.encode(x).switches is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "rectified"),
+    [
+        (dense.Options(width=6), True),
+        (dense.Options(width=6, activation="tanh"), False),
+        (dense.Options(width=6, code_activation="linear"), False),
+        (dense.Options(width=6, activation="tanh", code_activation="relu"), True),
+        (conv.Options(channels=6, kernel=3), True),
+        (conv.Options(channels=6, kernel=3, activation="gelu"), False),
+        (residual.Options(width=6, hidden=10, blocks=1, code_activation="relu"), True),
+        (residual.Options(width=6, hidden=10, blocks=1), False),
+        (gru.Options(width=6, hidden=5, activation="relu"), True),
+        (gru.Options(width=6, hidden=5), False),
+    ],
+)
+def test_a_network_says_whether_its_codes_are_never_negative(options: Any, rectified: bool) -> None:
+    net = options.build(IMAGE, generator())
+    assert net.rectified is rectified
+    assert bool((net.encoder(draw(50, *IMAGE)) >= 0).all()) is rectified
+    assert not options.build(IMAGE, generator(), Head(linear=True)).rectified
+    assert net.shape_in == IMAGE

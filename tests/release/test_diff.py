@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from aepipe.pipeline import update
 from aepipe.pipeline.gate import run_gate
 from aepipe.pipeline.ingest import ingest
 from aepipe.release import diff as difference
+from aepipe.release.diff import Difference, Neighbours
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import BarePlan, bare_plan, make_release, publish_rows, put_encoder
@@ -106,3 +109,34 @@ def test_canaries_can_refuse(store: Store, release: Release, tmp_path: Path) -> 
     file.write_text(f'[[canary]]\nkey = "{key}"\nlabel = "class0"\n')
     verdict = run_gate(store, plan, release.ref)  # type: ignore[arg-type]
     assert "all 1 canaries found what they should" in verdict.reasons
+
+
+def neighbours(key: str, common: float) -> Neighbours:
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.uint16)
+    return Neighbours(key, (0, 0), nothing, nothing, common)
+
+
+def with_shares(*common: float) -> Difference:
+    asked = tuple(neighbours("dacb"[place % 4], one) for place, one in enumerate(common))
+    sides: Any = [SimpleNamespace(fingerprint=one) for one in ("f", "g")]
+    return Difference(sides[0], sides[1], asked, 0.0, 0.0, None, None, 10)
+
+
+def test_shares_of_neighbours_that_both_have() -> None:
+    found = with_shares(1.0, 0.4, 0.4, 1.0)
+    assert found.overlap == pytest.approx(0.7)
+    assert found.unchanged == 0.5
+    assert found.interval == pytest.approx(1.96 * 0.3 / 2)
+    assert [one.key for one in found.most_changed(3)] == ["a", "c", "b"]
+    assert [one.common for one in found.most_changed(3)] == [0.4, 0.4, 1.0]
+    assert not found.same_encoder
+    nothing = with_shares()
+    assert (nothing.overlap, nothing.unchanged, nothing.interval, nothing.most_changed(3)) == (1.0, 1.0, 0.0, [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "common"),
+    [("abcd", "abxy", 0.5), ("ab", "abcd", 0.5), ("abcd", "ab", 0.5), ("", "", 0.0), ("a", "", 0.0), ("ab", "ba", 1.0)],
+)
+def test_a_share_is_of_the_longer_list(one: str, other: str, common: float) -> None:
+    assert difference._common(set(one), set(other)) == common

@@ -147,3 +147,11 @@ def test_numbers_are_found_in_words_and_alone(tmp_path: Path) -> None:
         assert [row.key for row in opened.release.describe(ids)][:1] == ["river/2.txt"], text
     (found,) = opened.query("XJ-905 will not start", k=3, hybrid=True)
     assert "river/2.txt" in [hit.row.key for hit in found.hits]
+
+
+def test_ranks_of_two_lists_are_fused_by_their_reciprocals() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.permutation(40)[:25].tolist() for _ in range(2))
+    scores = {one: sum(1 / (61 + ids.index(one)) for ids in (first, second) if one in ids) for one in [*first, *second]}
+    assert ranked(first, second) == sorted(scores, key=lambda one: -scores[one])
+    assert len(ranked(first, second)) == len(set(first) | set(second))

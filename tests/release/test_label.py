@@ -72,3 +72,11 @@ def test_two_words_at_least(text: str) -> None:
 
 def test_lists_are_read_as_people_write_them() -> None:
     assert words_in("\ufeffred\r\n  a blue sky \n\nred\n") == ("red", "a blue sky")
+
+
+def test_a_label_is_as_sure_as_its_share_of_all_weights() -> None:
+    near = np.random.default_rng(0).uniform(-1, 1, (20, 5)).astype(np.float32)
+    weights = np.exp(near.astype(float) / 0.05)
+    places, sure = label.chosen(near.copy())
+    assert places.tolist() == near.argmax(1).tolist()
+    np.testing.assert_allclose(sure, weights.max(1) / weights.sum(1), rtol=1e-4)

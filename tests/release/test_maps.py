@@ -136,3 +136,42 @@ def test_a_damaged_map_is_named(tmp_path: Path) -> None:
     card.write_text(json.dumps(text).replace("landmarks", "landmarkz"))
     with pytest.raises(CorruptError, match="delete the folder"):
         maps.find(store, ref)
+
+
+def test_a_row_lies_at_the_mean_of_landmarks_that_halve_with_each_bit() -> None:
+    rng = np.random.default_rng(0)
+    fixed = rng.normal(size=(9, 2))
+    near = np.array([rng.permutation(9)[:4] for _ in range(6)])
+    far = np.sort(rng.integers(0, 12, (6, 4)), axis=1).astype(np.uint16)
+    near[2, 2:], near[3, 1:] = -1, -1
+    found = placing._means(fixed, near, far)
+    for place in range(6):
+        weights = [2.0 ** -float(bits) if row >= 0 else 0.0 for row, bits in zip(near[place], far[place], strict=True)]
+        assert found[place] == pytest.approx(np.average(fixed[near[place]], axis=0, weights=weights))
+
+
+def test_places_fill_the_square_but_for_its_margin() -> None:
+    given = np.array([[10.0, 5.0], [30.0, 5.0], [20.0, 15.0]])
+    found = placing._scaled(given)
+    assert found == pytest.approx(np.array([[0.03, 0.265], [0.97, 0.265], [0.5, 0.735]]))
+    assert placing._scaled(np.ones((3, 2))).tolist() == [[0.5, 0.5]] * 3
+    assert placing._scaled(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_classes_are_the_most_frequent_labels() -> None:
+    labels = ["b", "a", "a", None, "c", "a", "b", None] + [f"x{number}" for number in range(maps.NAMED)]
+    numbers, legend = placing._classes(labels, len(labels))
+    assert numbers[:8].tolist() == [1, 0, 0, maps.NONE, 2, 0, 1, maps.NONE]
+    assert numbers[8 : 8 + maps.NAMED - 3].tolist() == list(range(3, maps.NAMED))
+    assert numbers[8 + maps.NAMED - 3 :].tolist() == [maps.OTHERS] * 3
+    assert legend[:3] == [
+        {"number": 0, "label": "a", "count": 3},
+        {"number": 1, "label": "b", "count": 2},
+        {"number": 2, "label": "c", "count": 1},
+    ]
+    assert legend[maps.NAMED :] == [
+        {"number": maps.NONE, "label": None, "count": 2},
+        {"number": maps.OTHERS, "label": None, "count": 3},
+    ]
+    plain, named = placing._classes(["a", "b"], 2)
+    assert (plain.tolist(), [one["number"] for one in named]) == ([0, 1], [0, 1])

@@ -19,7 +19,7 @@ from aepipe.release import search
 from aepipe.release.prefix import Prefix
 from aepipe.release.query import answer
 from aepipe.release.release import Release
-from aepipe.release.search import Hit, QueryOptions, Question, SearchOptions, search_options
+from aepipe.release.search import Found, Hit, QueryOptions, Question, SearchOptions, search_options
 from aepipe.store.artifacts import Store
 from tests.support import releases
 from tests.support.releases import make_release, pictures_of
@@ -214,3 +214,31 @@ def test_files_are_encoded_in_groups(store: Store, monkeypatch: pytest.MonkeyPat
     found = [one.code for one in queries.questions_from_paths(release, files)]
     assert None not in found
     assert [one.hex() for one in found if one] == [one.hex() for one in whole if one]
+
+
+def test_how_many_hits_are_wanted() -> None:
+    cases = [
+        (SearchOptions(), 10, 10),
+        (SearchOptions(top=3), 3, 3),
+        (SearchOptions(radius=2), 10, None),
+        (SearchOptions(top=3, radius=2), 3, 3),
+    ]
+    assert [(one.wanted, one.most) for one, _, _ in cases] == [(wanted, most) for _, wanted, most in cases]
+
+
+def test_some_of_the_rows_found_keep_their_measures() -> None:
+    found = Found(np.array([5, 6, 7]), np.array([1, 2, 3], np.uint16), [0.9, 0.8, 0.7], 1)
+    some = found.at([2, 0])
+    assert (some.ids.tolist(), some.distances.tolist(), some.cosines, some.nearest) == ([7, 5], [3, 1], [0.7, 0.9], 1)
+    assert list(found.measures([0.5, 0.4, 0.3])) == [(1, 0.5, 0.9), (2, 0.4, 0.8), (3, 0.3, 0.7)]
+    bare = Found(found.ids, found.distances)
+    assert list(bare.measures(None)) == [(1, None, None), (2, None, None), (3, None, None)]
+    assert bare.at([1]).cosines is None
+
+
+@pytest.mark.parametrize(
+    ("factor", "bits", "looked_at"), [(None, 16, 5), (None, 32, 5), (3, 32, 15), (3, 16, 15 * search.WIDER)]
+)
+def test_how_many_rows_are_looked_at_by_code(factor: int | None, bits: int, looked_at: int) -> None:
+    release: Any = SimpleNamespace(n_bits=bits, whole=SimpleNamespace(n_bits=32))
+    assert search._looked_at(release, SearchOptions(factor=factor), 5) == looked_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from aepipe.errors import QueryError
+from aepipe.log import Progress
 from aepipe.pipeline.ingest import ingest
 from aepipe.release import alignment, copies, dedup
 from aepipe.release.alignment import Floats
@@ -118,8 +120,23 @@ def test_identical_rows_have_equal_bytes_or_pixels(release: Release) -> None:
     assert [found.relations_of(place) for place in range(2)] == [[FIRST, IDENTICAL]] * 2
 
 
-def test_edited_copies_are_found_and_nothing_else(release: Release) -> None:
-    found = dedup.search(release)
+def check_progress(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that each stage has told its progress from 0 to the end."""
+    told: dict[str, list[tuple[int, int | None]]] = {}
+    for record in caplog.records:
+        if (step := Progress.of(record)) is not None:
+            told.setdefault(step.stage, []).append((step.done, step.total))
+    assert told["looking at originals"] == [(0, 28), (28, 28)]
+    steps = told["comparing pictures"]
+    assert steps[0][0] == 0
+    assert steps[-1][0] == steps[-1][1]
+    assert all(total is not None and 0 <= done <= total for done, total in steps)
+
+
+def test_edited_copies_are_found_and_nothing_else(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        found = dedup.search(release)
+    check_progress(caplog)
     said = {
         name: (names[0], relation)
         for place, names in enumerate(named(release, ids) for ids, _ in found)

@@ -81,6 +81,61 @@ def test_a_shared_scale_is_learned_by_all_bits() -> None:
     assert terms["within 2"].item() == pytest.approx(surprise(here, near, 2.0).item(), rel=1e-5)
 
 
+def of_eight_bits(options: dict[str, Any]) -> Any:
+    """Return the objective of eight bits over rows of six cells."""
+    choices = spec(options, 8)
+    return objectives.build(stack.build([choices], (6,), seed=0)[0], choices.training.objective, CPU)
+
+
+def test_dependence_of_neighbourhood_is_a_mean_over_pairs_for_each_length() -> None:
+    options = {"kind": "neighbourhood", "nested": [4, 6, 40], "reconstruction": 0.3, "decorrelation": 0.7}
+    one: Any = of_eight_bits(options)
+    one.model.eval()
+    clean = torch.rand((30, 6), generator=torch.Generator().manual_seed(1))
+    terms = one.terms(Batch(clean, clean, None, None))
+    code = one.model.encode(clean).mean.detach().numpy()
+    apart = [np.square(np.cov(code.T[:n], bias=True) - np.eye(n)).sum() / n**2 for n in (4, 6, 8)]
+    assert terms["decorrelation"].item() == pytest.approx(0.7 * sum(apart), rel=1e-4)
+    nll = 0.5 * (one.model.decode(torch.from_numpy(code)) - clean).square().sum().item() / 30
+    assert terms["reconstruction"].item() == pytest.approx(0.3 * nll, rel=1e-4)
+
+
+def test_found_edges_take_the_place_of_the_last_ones() -> None:
+    """Of six edges a third is found by the codes, after every second pass, and once in a pass."""
+    asked: list[tuple[np.ndarray, int]] = []
+
+    def neighbours(features: np.ndarray, k: int) -> np.ndarray:
+        asked.append((features, k))
+        return (np.arange(len(features))[:, None] + len(asked) + np.arange(k)).astype(np.int32) % len(features)
+
+    options = {"kind": "neighbourhood", "k": 6, "refresh": 2, "refreshed": 0.34, "scales": [{"steps": 1}]}
+    one: Any = of_eight_bits(options)
+    rows = Feed(np.random.default_rng(0).random((20, 6), np.float32), CPU)
+    one.model.train()
+    one.prepare(rows, neighbours)
+    assert [k for _, k in asked] == [6]
+    for passes, calls in ((0, 1), (1, 1), (2, 2), (2, 2), (3, 2), (4, 3)):
+        one._refresh(passes)
+        assert len(asked) == calls, passes
+    assert one.model.training
+    features, k = asked[-1]
+    assert k == 2
+    one.model.eval()
+    code = one.model.net.encoder(rows.batch(torch.arange(20))).detach().tanh()
+    centred = (code - code.mean(0)).numpy()
+    np.testing.assert_allclose(features, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-5)
+    first = (np.arange(20)[:, None] + 1 + np.arange(4)) % 20
+    assert (
+        one.graph.near_NK.tolist()
+        == np.concatenate([first, (np.arange(20)[:, None] + 3 + np.arange(2)) % 20], 1).tolist()
+    )
+    other: Any = of_eight_bits(options)
+    other.own.load_state_dict(one.own.state_dict())
+    other.prepare(rows, lambda features, k: np.tile(np.arange(k, dtype=np.int32), (len(features), 1)))
+    assert other.graph.near_NK[:, 4:].tolist() == one.graph.near_NK[:, 4:].tolist(), "they are saved with the training"
+    assert other.graph.near_NK[:, :4].tolist() == [[0, 1, 2, 3]] * 20
+
+
 def assert_walks_are_those_of_the_pass(objective: Any, batch: Batch) -> None:
     """Check that a row's walks do not depend on its batch, and that each pass has new walks."""
     last = batch._replace(clean=batch.clean[30:], noisy=batch.noisy[30:], positions=torch.arange(30, 40))
