@@ -13,7 +13,7 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import cost_model
 from aepipe.index.kinds import auto, flat, hnsw, ivf, multihash
 from aepipe.index.postings import group
-from aepipe.index.scan import Scan
+from aepipe.index.scan import Scan, swig
 from tests.index.test_kinds import near_codes
 
 OFFSETS = np.arange(2000)
@@ -52,12 +52,12 @@ def test_cells_are_fitted_to_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 codes for each cell, each once, in the order of the codes."""
     codes, seen = random_codes(300), []
 
-    class Watched(ivf.swig.IndexBinaryIVF):  # type: ignore[misc]
+    class Watched(swig.IndexBinaryIVF):  # type: ignore[misc]
         def train(self, packed: np.ndarray) -> None:
             seen.append(packed.copy())
             super().train(packed)
 
-    monkeypatch.setattr(ivf.swig, "IndexBinaryIVF", Watched)
+    monkeypatch.setattr(swig, "IndexBinaryIVF", Watched)
     for cells, count in ((2, 128), (4, 256), (5, 300)):
         ivf.build(codes, OFFSETS, cells=cells)
         places = [int(np.flatnonzero((codes.packed == one).all(axis=1))[0]) for one in seen[-1]]
@@ -105,13 +105,13 @@ def test_a_graph_is_searched_at_least_as_broadly_as_hits_are_wanted(
     k: int, breadth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, seen = hnsw.build(random_codes(300), OFFSETS, breadth=50), []
-    plain = hnsw.swig.SearchParametersHNSW
+    plain = swig.SearchParametersHNSW
 
     def watched(**given: int) -> Any:
         seen.append(given)
         return plain(**given)
 
-    monkeypatch.setattr(hnsw.swig, "SearchParametersHNSW", watched)
+    monkeypatch.setattr(swig, "SearchParametersHNSW", watched)
     found = engine.nearest(engine.packed[:3], k)
     assert seen == [{"efSearch": breadth}]
     assert np.bincount(found.query).tolist() == [min(k, 300)] * 3

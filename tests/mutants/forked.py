@@ -28,6 +28,8 @@ NONE = "none"
 LIVES, KILLED = 0, 1
 TIMES, SECONDS = 10, 20
 """A child may use so many times the usual time of its tests, and so many seconds more, of the processor's time."""
+LONGEST = 3.0
+"""Seconds of a test that is left out: a mutant that lives meets all of its tests, which would be minutes."""
 QUICK = 100
 """Tests that are run without a mutant."""
 HEAVY = ("faiss", "pyarrow.parquet", "pyarrow.compute", "pydantic", "onnxruntime", "aepipe.recipe")
@@ -49,7 +51,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     with plan.with_name(FATES).open("a", encoding="utf-8") as fates:
         for mutant, tests in {NONE: quick, **given["mutants"]}.items():
             usual = {one: given["seconds"].get(one, 1.0) for one in tests if one in items}
-            chosen = [items[one] for one in sorted(usual, key=usual.__getitem__)]
+            chosen = [items[one] for one in sorted(usual, key=usual.__getitem__) if usual[one] <= LONGEST]
             killed = _killed(session, mutant, chosen, int(TIMES * sum(usual.values())) + SECONDS)
             fates.write(f"{mutant}\t{killed}\n")
             fates.flush()
