@@ -52,7 +52,7 @@ def test_cells_are_fitted_to_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 codes for each cell, each once, in the order of the codes."""
     codes, seen = random_codes(300), []
 
-    class Watched(swig.IndexBinaryIVF):  # type: ignore[misc]
+    class Watched(swig.IndexBinaryIVF):  # type: ignore[name-defined,misc]
         def train(self, packed: np.ndarray) -> None:
             seen.append(packed.copy())
             super().train(packed)

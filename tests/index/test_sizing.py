@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -263,7 +264,7 @@ def test_the_speed_is_that_of_the_middle_scan(n_bits: int, monkeypatch: pytest.M
     monkeypatch.setattr(sizing, "TRIED", 50)
     monkeypatch.setattr(sizing, "ROUNDS", 3)
     now = iter([0.0, 5.0, 10.0, 11.0, 20.0, 22.0])
-    monkeypatch.setattr(sizing.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr("aepipe.index.sizing.time", SimpleNamespace(perf_counter=lambda: next(now)))
     asked: list[tuple[bytes, int, int]] = []
     plain = Scan.nearest
 

@@ -101,7 +101,7 @@ def test_parts_are_used_with_their_list(store: Store, listed: Ref) -> None:
 def test_runs_of_no_rows_and_their_types() -> None:
     none = np.empty((0, 2), np.int64)
     for empty in (runs_of(np.empty(0, np.int64)), joined([]), joined([none, none]), Slices(none).of(0, 0)):
-        assert (empty.shape, empty.dtype) == ((0, 2), np.int64)
+        assert (empty.shape, empty.dtype.name) == ((0, 2), "int64")
     assert ids_of_runs(none).tolist() == []
     assert runs_of(np.array([5, 6, 9], np.int32)).tolist() == [[5, 2], [9, 1]]
     assert runs_of(np.array([5, 6])).dtype == ids_of_runs(np.array([[5, 2]])).dtype == np.int64
