@@ -318,6 +318,18 @@ def test_an_index_without_an_encoder_takes_that_of_the_added_codes() -> None:
         grown.add(BitCodes(CODES.packed[:1], 24, "0" * 64), np.array([7]))
 
 
+def test_a_condition_holds_for_added_rows_too() -> None:
+    changed = BASE.add(CODES[:3], np.array([5000, 5001, 5002]))
+    asked, some = BitCodes(CODES.packed[:2], 24), np.array([5001, *IDS[:9].tolist()])
+    rows = BitCodes(np.concatenate([CODES.packed, CODES.packed[:3]]), 24)
+    ids = np.concatenate([IDS, np.arange(5000, 5003)])
+    near, ball = changed.search(asked, 4, some), changed.within(asked, 24, some)
+    for q in range(2):
+        allowed = [hit for hit in brute(rows, ids, asked[q : q + 1]) if hit[1] in set(some.tolist())]
+        assert found(near, q) == allowed[:4]
+        assert found(ball, q) == allowed
+
+
 def test_compacting_keeps_the_kind_and_its_options() -> None:
     built = hamming.build(CODES[:20], IDS[:20], kind="multihash", options={"substrings": 3})
     compact = built.add(CODES[:1], np.array([5000])).compact()

@@ -66,12 +66,16 @@ def test_no_codes_and_one_have_their_groups() -> None:
         assert (first.tolist(), far.tolist()) == ([0] * count, [0] * count)
 
 
+@pytest.mark.parametrize("read", [10.0, 1e6])
 @pytest.mark.parametrize("radius", [1, 2, 5, 7, 31])
-def test_the_cheapest_look_up_that_misses_nothing_is_taken(radius: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cheapest_look_up_that_misses_nothing_is_taken(
+    radius: int, read: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With r flipped bits, m substrings miss nothing within (r + 1) m - 1 bits; none has fewer than two bits."""
     codes = Scan.of(near_codes(np.random.default_rng(1), 60, 16))
     taken: list[tuple[Tables, Values]] = []
     monkeypatch.setattr(near_duplicates, "scan_cost", lambda *_: np.inf)
+    monkeypatch.setattr(cost_model, "READ", read)  # the number of values decides, or that of the codes
     monkeypatch.setattr(near_duplicates, "_by_tables", lambda tables, values, *_: taken.append((tables, values)))
     near_duplicates._neighbours(codes, radius)
     costs = {}

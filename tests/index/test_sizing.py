@@ -215,13 +215,15 @@ def test_the_fastest_layout_that_fits_is_chosen_and_of_equal_ones_the_smallest()
     assert sizing.choose([]) is None
 
 
-def test_numbers_of_shards_grow_by_a_twentieth() -> None:
+def test_numbers_of_shards_grow_by_a_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = list(sizing._more(1))
     assert tried[:19] == list(range(2, 21))
     assert tried[19:60:20] == [21, 42, 97]
     assert all(later == max(one + 1, one * 21 // 20) for one, later in pairwise(tried))
     assert tried[-1] <= MOST_SHARDS < tried[-1] * 21 // 20
-    assert next(sizing._more(100)) == 105
+    for most, numbers in ((105, [105]), (104, []), (110, [105, 110])):
+        monkeypatch.setattr(sizing, "MOST_SHARDS", most)
+        assert list(sizing._more(100)) == numbers
 
 
 def test_what_fits_as_it_is_stays_while_others_are_split() -> None:
