@@ -239,8 +239,9 @@ def test_what_fits_as_it_is_stays_while_others_are_split() -> None:
 
 
 def test_recall_is_measured_on_a_sample_in_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes, _ = group(near_codes(np.random.default_rng(0), 400, 64), np.arange(400))
-    monkeypatch.setattr(sizing, "IN_CELLS", 220)
+    codes, _ = group(near_codes(np.random.default_rng(0), 130, 64), np.arange(130))
+    monkeypatch.setattr(sizing, "IN_CELLS", 100)
+    monkeypatch.setattr(sizing, "ASKED", 50)
     seen: list[tuple[int, int]] = []
     plain = ivf.recalls
 
@@ -250,13 +251,13 @@ def test_recall_is_measured_on_a_sample_in_cells(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ivf, "recalls", recalls)
     found = sizing._recalls(codes)
-    assert seen == [(220, 200)]
-    assert [(probes, cells) for probes, cells, _ in found] == [(8, 59), (32, 59)]
+    assert seen == [(100, 50)]
+    assert [(probes, cells) for probes, cells, _ in found] == [(8, 40), (32, 40)]
     assert all(recall == round(recall, 3) <= 1.0 for *_, recall in found)
     assert sizing._recalls(Scan.of(BitCodes(np.zeros((0, 8), np.uint8), 64))) == ()
     monkeypatch.setattr(sizing, "ASKED", 1000)
     sizing._recalls(codes)
-    assert seen[-1] == (220, 220)
+    assert seen[-1] == (100, 100)
     assert sizing.measure_codes(codes, np.arange(len(codes) + 1), approximate=False).recalls == ()
 
 
