@@ -251,13 +251,15 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "pixels": Table(
-        ("pixels", "pixels-10000"),
-        "ours_map",
+        ("pixels", "pixels-before", "pixels-10000"),
+        "collection",
         {
             "collection": "{collection}",
             "rows": "{count:,}",
+            "queries": "{queries:,}",
             "seeds": "{seeds}",
             "derived recipe": _three("ours"),
+            "a scale for each half of the bits": _three("before"),
             "the recipe of other rows": _three("plain"),
             "ITQ, 64 bits": _three("itq"),
             "exact search, pixels": _three("float"),

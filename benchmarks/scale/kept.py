@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale.kept [--items 100000] [--sample 0.05] [--save]
 
-Made-up JPEG files of 32 x 32 pixels in one archive are read into parts, and encoded by a real encoder, 3,072 to 64 to 64
-bits. Where only a sample is kept, all other rows are decoded once when they are read, and again, in one pass with
+Made-up JPEG files of 32 x 32 pixels in one archive are read into parts, and encoded by a real encoder, 3,072 to 64 to
+64 bits. Where only a sample is kept, all other rows are decoded once when they are read, and again, in one pass with
 the encoding, afterwards. Then a second archive brings 1 % more, and both steps are done again, as in a night. The arms
 take turns; seconds are those of the processor of this process. Training is left out: both learn from the same rows.
 """

@@ -23,7 +23,7 @@ import pytest
 from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
 from aepipe.store import artifacts, layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
-from aepipe.store.io import write_durably
+from aepipe.store.io import sha256_of, write_durably
 
 INPUTS = {"stage": "test", "version": 1}
 
@@ -400,7 +400,7 @@ def test_a_list_is_checked_with_its_parts(store: Store) -> None:
 
 def test_files_are_read_once_by_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ref, read = put(store), list[str]()
-    plain = artifacts.sha256_of
+    plain = sha256_of
 
     def counted(file: Path) -> str:
         read.append(file.name)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -405,7 +406,7 @@ def test_what_others_write_at_the_same_time_is_tried_five_times(
         plain(*given)
 
     monkeypatch.setattr(type(made.backend), "swap", swap)
-    for act in (lambda: registry.keep_next_id(made, "one", ref), lambda: names.give(made, {"a": "b"})):
+    for act in (partial(registry.keep_next_id, made, "one", ref), partial(names.give, made, {"a": "b"})):
         left = busy
         if fails:
             with pytest.raises(BusyError):

@@ -33,7 +33,7 @@ def write_codes(folder: Path, ids: list[int], *, embeddings: bool = True) -> tup
 @pytest.fixture
 def codes(tmp_path: Path) -> CodeSegments:
     """Four segments: one without gaps, one with gaps, an empty one, and one whose rows lie among the others."""
-    parts = ([3, 4, 5, 6], [20, 25, 30], [], [8, 26])
+    parts: list[list[int]] = [[3, 4, 5, 6], [20, 25, 30], [], [8, 26]]
     return CodeSegments([write_codes(tmp_path / str(n), ids)[0] for n, ids in enumerate(parts)], 12, F)
 
 
@@ -48,7 +48,7 @@ def test_codes_come_in_the_order_that_is_asked_for(codes: CodeSegments, ids: lis
     assert (lazily.n_bits, lazily.fingerprint) == (12, F)
     expected = [[one % 100, -(one % 7), 1] for one in ids]
     vectors = codes.embeddings_of(asked)
-    assert (vectors.dtype, vectors.tolist(), codes.width) == (np.int8, expected, 3)
+    assert (vectors.dtype.name, vectors.tolist(), codes.width) == ("int8", expected, 3)
     segments_before, segments.BLOCK = segments.BLOCK, 2
     try:
         written = codes.embeddings_in(tmp_path / "some.npy", asked)
@@ -128,7 +128,7 @@ def items(tmp_path: Path) -> ItemSegments:
 
 
 def test_rows_of_several_segments_without_removed_ones(items: ItemSegments) -> None:
-    assert (len(items), items.ids.tolist(), items.ids.dtype) == (5, [3, 5, 6, 10, 15], np.int64)
+    assert (len(items), items.ids.tolist(), items.ids.dtype.name) == (5, [3, 5, 6, 10, 15], "int64")
     assert (items.root, items.roots) == (Path("/photos"), (Path("/x"), Path("/y"), Path("/z")))
     rows = items.rows([15, 3, 10])
     assert [(row.id, row.key, row.label, row.split, row.place) for row in rows] == [
@@ -279,6 +279,6 @@ def test_blocks_of_numbered_strings_begin_where_the_last_ended(tmp_path: Path, m
     monkeypatch.setattr(strings, "NUMBERED", 2)
     Strings.write(tmp_path, "s", ["b", None, "a", "b", None])
     numbers: dict[str | None, int] = {"a": 0}
-    blocks = [(first, own.dtype, own.tolist()) for first, own in Strings.open(tmp_path, "s").numbered(numbers)]
-    assert blocks == [(0, np.int32, [1, 2]), (2, np.int32, [0, 1]), (4, np.int32, [2])]
+    blocks = [(first, own.dtype.name, own.tolist()) for first, own in Strings.open(tmp_path, "s").numbered(numbers)]
+    assert blocks == [(0, "int32", [1, 2]), (2, "int32", [0, 1]), (4, "int32", [2])]
     assert numbers == {"a": 0, "b": 1, None: 2}
