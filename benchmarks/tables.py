@@ -186,7 +186,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "criterion": Table(
-        ("criterion", "criterion-kept"),
+        ("criterion",),
         "walk_map",
         {
             "collection": "{collection}",

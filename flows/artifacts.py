@@ -26,13 +26,13 @@ logger = logging.getLogger("aepipe.flows")
 def show(job: Job, ref: Ref, verdict: Verdict) -> None:
     """Publish the artifacts of a release, under keys that stay the same from run to run."""
     release, key = Release.open(job.store, ref=ref), key_of(job.name)
-    pictures = shown(job.store, release)
+    pictures = shown(job.store, release, job.store.root / layout.Root.chart(job.name))
     create_table_artifact(table_of(release.scores), key=f"{key}-scores", description=protocol_line(release.scores))
     create_markdown_artifact(summary(release, verdict), key=f"{key}-verdict", description=f"{job.name}: {ref.short}")
     for heading, picture in pictures.items():
         # Not an image artifact: Prefect prints its whole URL below the picture, and this URL holds all bytes of it.
         create_markdown_artifact(f"# {heading}\n\n![{heading}]({picture})\n", key=f"{key}-{heading.lower()}")
-    file = job.store.root / layout.Root.REPORTS / f"{job.name}.html"
+    file = job.store.root / layout.Root.report(job.name)
     try:
         write_into_folder(file, page(describe(job.store, ref), pictures, reasons(verdict)))
     except (AepipeError, OSError) as error:

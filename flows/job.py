@@ -12,14 +12,16 @@ from typing import Any
 
 from aepipe import engines
 from aepipe import recipe as recipes
-from aepipe.errors import QueryError
+from aepipe.errors import AepipeError, QueryError
 from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedRecipe, override, resolve
 from aepipe.pipeline.sweep import apply_settings
 from aepipe.recipe import Recipe
 from aepipe.release.lifecycle import check_free
+from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.origin import check_origin, recipe_file_of
 from aepipe.release.release import Release
+from aepipe.store import registry
 from aepipe.store.artifacts import Store
 from flows.catalog import recipe_file
 
@@ -82,10 +84,22 @@ def open_job(
         read = recipes.load(recipe_file(recipe), source=source)
     read = apply_settings(read, changes or {})
     own = "" if source is not None else str(read.file.absolute())
-    processes, resolved = Launch.of(), _resolved(override(read, name=name, device=device))
+    processes, store, read = Launch.of(), open_store(shelf), override(read, name=name, device=device)
+    resolved = _resolved(read, _trained(store, read.name))
     if processes is not None:
         processes.check(resolved.compute.shards)
-    return Job(open_store(shelf), resolved, own, processes)
+    return Job(store, resolved, own, processes)
+
+
+def _trained(store: Store, name: str) -> Recipe | None:
+    """Return the recipe of the release in service; None where there is none that this version understands."""
+    try:
+        ref = registry.current(store, name)
+        if ref is None:
+            return None
+        return recipes.parse(ReleaseManifest.read(store, ref).recipe, Path(f"the recipe of release {ref.short}"))
+    except AepipeError:  # whoever needs the release says so
+        return None
 
 
 @contextmanager
@@ -98,14 +112,14 @@ def resolved_once() -> Iterator[None]:
         _ready.reset(token)
 
 
-def _resolved(recipe: Recipe) -> ResolvedRecipe:
+def _resolved(recipe: Recipe, trained: Recipe | None) -> ResolvedRecipe:
     """Return a resolved recipe: that of the check before, the first time that it is asked for."""
     ready = _ready.get()
     if ready is None:
-        return resolve(recipe)
+        return resolve(recipe, trained=trained)
     if ready and ready[0][0] == recipe:
         return ready.pop()[1]
-    found = resolve(recipe)
+    found = resolve(recipe, trained=trained)
     ready[:] = [(recipe, found)]
     return found
 
@@ -179,8 +193,8 @@ def open_release_job(store: Store, release: Release, *, device: str | None = Non
     read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
     known = store.manifest(release.part("rows")).inputs.get("features")
     # The name of the release, which may have been renamed since.
-    read = override(read, name=release.name, device=device)
-    return Job(store, resolve(read, known), recipe_file_of(store, release.ref))
+    wanted = override(read, name=release.name, device=device)
+    return Job(store, resolve(wanted, known, trained=read), recipe_file_of(store, release.ref))
 
 
 def open_store(folder: str | None) -> Store:

@@ -285,7 +285,7 @@ def _in_service(job: Job, release: Release) -> Job:
     recipe = _recipe_of(release)
     if recipe is None or not recipe.code.stands_for or not fallback.applies(job.resolved):
         return job
-    simple = Job(job.store, fallback.linear(job.resolved), job.recipe_file)
+    simple = Job(job.store, fallback.linear(job.resolved, trained=recipe), job.recipe_file)
     return simple if simple.resolved.recipe.code.stands_for == recipe.code.stands_for else job
 
 

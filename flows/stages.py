@@ -1,7 +1,8 @@
 """The stages of a run as functions, from references to artifacts in the store to others.
 
 Each has the name of its stage in :mod:`aepipe.pipeline`. :mod:`flows.tasks` makes Prefect tasks of them; a run that
-no server records calls them as they are.
+no server records calls them as they are. Stages with networks that can be trained are imported when they are called:
+torch takes a second to import, and most nights train nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +11,10 @@ import errno
 from collections.abc import Sequence
 from typing import Any
 
-import aepipe.pipeline.compare
 import aepipe.pipeline.drift
 import aepipe.pipeline.encode
-import aepipe.pipeline.finetune
 import aepipe.pipeline.gate
 import aepipe.pipeline.ingest
-import aepipe.pipeline.pretrain
 import aepipe.pipeline.publish
 import aepipe.pipeline.score
 import aepipe.pipeline.views
@@ -71,19 +69,17 @@ def views(job: Job, rows: str) -> str:
 
 def pretrain(job: Job, views: str, below: Sequence[str], number: int) -> str:
     """Pretrain one layer on top of the finished ones; ``number``, from 1, names the run."""
-    return str(
-        aepipe.pipeline.pretrain.pretrain(
-            job.store, job.resolved, Ref.parse(views), refs(below), processes=job.processes
-        )
-    )
+    from aepipe.pipeline.pretrain import pretrain
+
+    return str(pretrain(job.store, job.resolved, Ref.parse(views), refs(below), processes=job.processes))
 
 
 def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = None, *, warm: bool = False) -> str:
     """Fine-tune the layers; bits get the order and sign of those of the model ``after``."""
+    from aepipe.pipeline.finetune import finetune
+
     trained = Ref.parse(views), refs(layers)
-    found = aepipe.pipeline.finetune.finetune(
-        job.store, job.resolved, *trained, after=_ref(after), warm=warm, processes=job.processes
-    )
+    found = finetune(job.store, job.resolved, *trained, after=_ref(after), warm=warm, processes=job.processes)
     return str(found)
 
 
@@ -125,10 +121,12 @@ def publish(job: Job, parts: dict[str, Any]) -> str:
 
 def compare(job: Job, parts: dict[str, Any], figures: list[str] | None = None) -> str:
     """Measure everything that a recipe built, so that it can be compared."""
+    from aepipe.pipeline.compare import BuildOutputs, compare
+
     single = {what: Ref.parse(parts[what]) for what in ("rows", "views", "model", "scores")}
     layers, codes = (tuple(refs(parts[what])) for what in ("layers", "codes"))
-    made = aepipe.pipeline.compare.BuildOutputs(layers=layers, codes=codes, **single)
-    return str(aepipe.pipeline.compare.compare(job.store, job.resolved, made, figures=figures))
+    made = BuildOutputs(layers=layers, codes=codes, **single)
+    return str(compare(job.store, job.resolved, made, figures=figures))
 
 
 def run_gate(job: Job, release: str) -> Verdict:

@@ -150,7 +150,7 @@ def _as_table(release: Release, found: Groups, top: int, order: Order, *, markdo
         ways = ", ".join(dict.fromkeys(found.relations_of(number)[1:]))
         lines.append((f"{len(ids):,}", f"{distances.max()}{unit(found)}", ways, printable(kept), named))
     head = ("rows", "farthest", "alike", "keep", "remove")
-    return markdown_table([head, *lines]) + "\n" if markdown else table(head, lines, left=3)
+    return markdown_table([head, *lines], left=range(2, len(head))) + "\n" if markdown else table(head, lines, left=3)
 
 
 def unit(found: Groups) -> str:

@@ -408,8 +408,9 @@ def usual_columns(found: hits.Answer) -> tuple[str, ...]:
     """Return the columns that a table for people has, where none are named."""
     known, reranked = (any(getattr(hit, name) is not None for hit in found.hits) for name in ("confidence", "cosine"))
     more = (*(("confidence",) if known else ()), *(("cosine",) if reranked else ()))
+    more += ("key", *(("label",) if any(hit.row.label for hit in found.hits) else ()))
     snippets = any(hits.SNIPPET in hit.row.columns for hit in found.hits)
-    return ("rank", "distance", "similarity", *more, "key", "label", *((hits.SNIPPET,) if snippets else ()))
+    return ("rank", "distance", "similarity", *more, *((hits.SNIPPET,) if snippets else ()))
 
 
 def as_table(
@@ -423,11 +424,13 @@ def as_table(
         return f"{name}\nnothing found\n"
     head = tuple(columns or usual_columns(found))
     rows = [hits.cells(shelf, hit, head) for hit in found.hits]
+    words = [place for place, name in enumerate(head) if name not in NUMBERS]
     if markdown:
-        return f"**{name}**\n\n{markdown_table([head, *rows])}\n"
+        titled = "\n".join(f"**{line}**  " for line in name.split("\n")).rstrip()
+        return f"{titled}\n\n{markdown_table([head, *rows], left=words)}\n"
     if columns is None and head[-1] == hits.SNIPPET:
         rows = _with_short_ends(head, rows)
-    return f"{name}\n{fitted(head, rows, [place for place, name in enumerate(head) if name not in NUMBERS])}\n"
+    return f"{name}\n{fitted(head, rows, words)}\n"
 
 
 def _with_short_ends(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

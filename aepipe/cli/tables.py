@@ -85,7 +85,7 @@ def say_table(
         names = list(dict.fromkeys(name for one in values for name in one)) or list(head)
         say_csv([names, *([one.get(name) for name in names] for one in values)])
     elif form == "markdown":
-        say(markdown_table([head, *lines]), fold=False)
+        say(markdown_table([head, *lines], left=left), fold=False)
     elif lines:
         say(fitted(head, lines, left), fold=False)
     else:

@@ -222,13 +222,27 @@ def quantize(embedding: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.rint(embedding * (LARGEST / np.where(scale > 0, scale, 1))).astype(np.int8)
 
 
-def cosines(query: NDArray[np.generic], rows: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the cosines between a vector [H] and rows [N, H], float32[N]; 0 for a zero vector."""
-    one, others = query.astype(np.float32), rows.astype(np.float32)
+def cosines(
+    query: NDArray[np.generic], rows: NDArray[np.generic], lengths: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return the cosines between a vector and rows, float32[N]; 0 for a zero vector.
+
+    Args:
+        query: [H].
+        rows: [N, H].
+        lengths: float32[N], of the rows, as :func:`lengths_of` returns them, where they are known.
+    """
+    one, others = query.astype(np.float32), rows.astype(np.float32, copy=False)
     # A zero vector has no angle, so its cosine is set to 0 and not computed.
-    lengths = np.linalg.norm(one) * np.linalg.norm(others, axis=1)
+    lengths = np.linalg.norm(one) * (lengths_of(others) if lengths is None else lengths)
     products = others @ one
     found: NDArray[np.float32] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return found
+
+
+def lengths_of(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the length of each row of [N, H], float32[N]."""
+    found: NDArray[np.float32] = np.linalg.norm(rows.astype(np.float32, copy=False), axis=1)
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aepipe.codes.encoder import cosines
+from aepipe.codes.encoder import cosines, lengths_of
 from aepipe.evaluate.calibration import FIRST as TOP
 from aepipe.evaluate.calibration import Curve, falling
 from aepipe.evaluate.exact_search import nearest
@@ -161,6 +161,7 @@ def _ask(
     neighbours: NDArray[np.int64] | None = None,
 ) -> Answers:
     found: list[tuple[NDArray[np.generic], ...]] = []
+    lengths = np.full(len(database), np.nan, np.float32)
     for rows, asked in turns:
         if not len(asked):
             continue
@@ -169,17 +170,30 @@ def _ask(
         for place, query in enumerate(asked.tolist()):
             far = word_distances(words, queries.codes[query : query + 1].words()[0]).astype(np.uint16)
             near = np.argsort(far, kind="stable")[: ranks.stop * (factor or 1)]  # by radix, which is fast and stable
-            cosine = _cosines(database, queries, rows[near], query) if factor else None
+            cosine = _cosines(database, queries, rows[near], query, lengths) if factor else None
             found.append(_hits(near, far, cosine, partial(relevant, place), ranks))
     columns: list[Any] = [np.concatenate(column) for column in zip(*found, strict=True)]
     return Answers(len(queries), *columns)
 
 
-def _cosines(database: Sample, queries: Sample, rows: Chosen, query: int) -> NDArray[np.float64] | None:
-    """Return the cosines of a query's embedding with those of rows; None where they are not kept."""
+def _cosines(
+    database: Sample, queries: Sample, rows: Chosen, query: int, lengths: NDArray[np.float32]
+) -> NDArray[np.float64] | None:
+    """Return the cosines of a query's embedding with those of rows; None where they are not kept.
+
+    Args:
+        database: N rows.
+        queries: Q of them.
+        rows: of the database.
+        query: of the queries.
+        lengths: float32[N], of the embeddings of all rows; NaN where it is not known yet, and filled in then.
+    """
     if database.embeddings is None or queries.embeddings is None:
         return None
-    return cosines(queries.embeddings[query], database.embeddings[rows]).astype(np.float64)
+    near = database.embeddings[rows].astype(np.float32)
+    new = np.isnan(lengths[rows])
+    lengths[rows[new]] = lengths_of(near[new])
+    return cosines(queries.embeddings[query], near, lengths[rows]).astype(np.float64)
 
 
 def _hits(

@@ -10,7 +10,7 @@ Legend: N rows, D features, K bits, n sampled rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -53,6 +53,16 @@ class Baseline(Protocol):
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what :func:`of_arrays` makes an equal one of."""
 
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Subtracted from each row, float64[D]."""
+
+    def check(self, features: Features) -> None:
+        """Check that rows have the features that it was fitted on; raise CodeError where they have not."""
+
+    def bits(self, block: Matrix) -> NDArray[np.bool_]:
+        """Return the bits of centred rows, bool[b, K]."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
@@ -74,7 +84,7 @@ class Projection:
         Raises:
             CodeError: another number of features, or a value that is not finite.
         """
-        return concatenate(BitCodes.from_bits(block > 0) for block in self.blocks(features))
+        return codes_of([self], features)[0]
 
     def blocks(self, features: Features) -> Iterator[Matrix]:
         """Yield the projections of rows, float32[b, K].
@@ -82,10 +92,23 @@ class Projection:
         Raises:
             CodeError: as :meth:`codes`.
         """
+        self.check(features)
+        yield from (block @ self.axes for block in centred(features, self.mean))
+
+    def check(self, features: Features) -> None:
+        """Check that rows have the features that it was fitted on.
+
+        Raises:
+            CodeError: they have not.
+        """
         check_matrix(features)
         if features.shape[1] != len(self.mean):
             raise CodeError(f"{self.name} was fitted on {len(self.mean)} features, these rows have {features.shape[1]}")
-        yield from (block @ self.axes for block in centred(features, self.mean))
+
+    def bits(self, block: Matrix) -> NDArray[np.bool_]:
+        """Return the bits of centred rows, bool[b, K]."""
+        found: NDArray[np.bool_] = block @ self.axes > 0
+        return found
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what :func:`of_arrays` makes an equal one of."""
@@ -119,14 +142,46 @@ class Waves:
         Raises:
             CodeError: another number of features, or a value that is not finite.
         """
-        parts = self.projection.blocks(features)
-        return concatenate(
-            BitCodes.from_bits(np.cos((part - self.low)[:, self.axis] * self.frequency) > 0) for part in parts
-        )
+        return codes_of([self], features)[0]
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Subtracted from each row, float64[D]."""
+        return self.projection.mean
+
+    def check(self, features: Features) -> None:
+        """Check that rows have the features that it was fitted on; see :meth:`Projection.check`."""
+        self.projection.check(features)
+
+    def bits(self, block: Matrix) -> NDArray[np.bool_]:
+        """Return the bits of centred rows, bool[b, K]."""
+        along = block @ self.projection.axes - self.low
+        found: NDArray[np.bool_] = np.cos(along[:, self.axis] * self.frequency) > 0
+        return found
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what :func:`of_arrays` makes an equal one of."""
         return self.projection.arrays() | {"low": self.low, "axis": self.axis, "frequency": self.frequency}
+
+
+def codes_of(fitted: Sequence[Baseline], features: Features) -> list[BitCodes]:
+    """Return the codes of uint8 or float [N, D] by several baselines.
+
+    Rows are read once, and centred once for all baselines of one mean, as those of one :class:`FitSample` are.
+
+    Raises:
+        CodeError: another number of features, or a value that is not finite.
+    """
+    for one in fitted:
+        one.check(features)
+    parts: list[list[BitCodes]] = [[] for _ in fitted]
+    for _, block in feature_blocks(features) if fitted else ():
+        mean, rows = None, np.empty((0, 0), np.float32)
+        for one, found in zip(fitted, parts, strict=True):
+            if mean is None or not np.array_equal(mean, one.mean):
+                mean, rows = one.mean, (block - one.mean).astype(np.float32)
+            found.append(BitCodes.from_bits(one.bits(rows)))
+    return [concatenate(found) for found in parts]
 
 
 def of_arrays(name: str, arrays: Mapping[str, NDArray[Any]]) -> Baseline:

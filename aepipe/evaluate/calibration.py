@@ -21,6 +21,7 @@ from aepipe.errors import QueryError
 if TYPE_CHECKING:
     from aepipe.codes.bitcodes import BitCodes
     from aepipe.evaluate.relevance import Labels
+    from aepipe.evaluate.retrieval import Counts
     from aepipe.evaluate.ties import Floats, Ints
 
 USUAL = 0.99
@@ -106,6 +107,7 @@ def calibrate(
     labels: tuple[Labels, Labels] | None,
     errors: NDArray[np.float32] | None = None,
     curves: Mapping[str, Curve] | None = None,
+    counts: Counts | None = None,
 ) -> Calibration:
     """Measure the probability of relevance at each distance.
 
@@ -116,6 +118,7 @@ def calibrate(
         labels: of the database and of the queries; None where there are none.
         errors: float32[Q], the reconstruction errors of the queries; None where they are not known.
         curves: by kind of question.
+        counts: of :func:`aepipe.evaluate.retrieval.distance_counts` by these labels, where they are known.
 
     Raises:
         CodeError: the lengths differ.
@@ -125,7 +128,7 @@ def calibrate(
     from aepipe.evaluate.relevance import are_several, relevance_of
     from aepipe.evaluate.retrieval import distance_counts
 
-    size, relevant = distance_counts(database, queries, None if labels is None else relevance_of(*labels))
+    size, relevant = counts or distance_counts(database, queries, None if labels is None else relevance_of(*labels))
     if labels is None:
         differ = database.packed[neighbours] ^ queries.packed[:, None, :]
         distance = np.bitwise_count(differ).sum(axis=2, dtype=np.int64)

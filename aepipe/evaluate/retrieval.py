@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ CUT, TOP, RADIUS, NEIGHBOURS = 1000, 100, 2, 10
 METRICS = ("map", "map_at_1000", "map_at_1000r", "p_at_100", "precision_r2", "ball2", "recall_at_10", "walk_map")
 LABEL_FREE = ("recall_at_10", "walk_map")
 """Metrics that need no labels; the last is that of :mod:`aepipe.evaluate.walks`."""
+
+Counts: TypeAlias = tuple[Ints, Ints]
+"""All rows and the relevant rows at each distance, int64[Q, K+1] each."""
 
 QUERY_CHUNK = 1000
 """Queries whose histograms are held at a time."""
@@ -98,6 +102,7 @@ def retrieval(
     cut: int = CUT,
     top: int = TOP,
     radius: int = RADIUS,
+    counts: Counts | None = None,
 ) -> Retrieval:
     """Return the expected metrics of rankings by Hamming distance, ties in random order.
 
@@ -111,6 +116,7 @@ def retrieval(
         cut: rows that count for average precision at a cut; at most N.
         top: rows that count for ``p_at_top``.
         radius: of the Hamming ball.
+        counts: of :func:`distance_counts`, where they are known.
 
     Raises:
         CodeError: no codes, codes of two lengths, or another number of labels than of codes.
@@ -122,7 +128,10 @@ def retrieval(
     parts, within = [], np.zeros((2, database.n_bits + 1))
     for start in range(0, len(queries), QUERY_CHUNK):
         chunk = slice(start, start + QUERY_CHUNK)
-        size, relevant = distance_counts(database, queries[chunk], relevance.of_queries(chunk))
+        if counts is None:
+            size, relevant = distance_counts(database, queries[chunk], relevance.of_queries(chunk))
+        else:
+            size, relevant = (of_all[chunk] for of_all in counts)
         inside_all, hits_all = np.cumsum(size, axis=1), np.cumsum(relevant, axis=1)
         within[0] += (hits_all / np.maximum(inside_all, 1)).sum(axis=0) / len(queries)
         within[1] += (hits_all / np.maximum(hits_all[:, -1:], 1)).sum(axis=0) / len(queries)
@@ -191,7 +200,7 @@ def recall_at_10(
     return neighbour_recall(database, queries, nearest(database_features, query_features, NEIGHBOURS))
 
 
-def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) -> Floats:
+def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints, counts: Counts | None = None) -> Floats:
     """Return the share of each query's k neighbours among its k nearest codes, float64[Q].
 
     Ties count by expectation: where the k-th place falls into a group of t codes at one distance, and m places are
@@ -201,6 +210,7 @@ def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) ->
         database: N codes.
         queries: Q codes of the same length.
         neighbours: int64[Q, k], rows of the database; see :func:`aepipe.evaluate.exact_search.nearest`.
+        counts: of :func:`distance_counts`, where they are known.
 
     Raises:
         CodeError: codes or neighbours that do not match.
@@ -212,7 +222,7 @@ def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) ->
     parts = []
     for start in range(0, len(queries), QUERY_CHUNK):
         chunk = slice(start, start + QUERY_CHUNK)
-        size, _ = distance_counts(database, queries[chunk])
+        size = distance_counts(database, queries[chunk])[0] if counts is None else counts[0][chunk]
         groups = TieGroups.of_counts(size, np.zeros_like(size))
         inside = groups.taken(k) / np.maximum(size, 1)
         differ = database.packed[neighbours[chunk]] ^ queries.packed[chunk, None, :]
@@ -221,7 +231,7 @@ def neighbour_recall(database: BitCodes, queries: BitCodes, neighbours: Ints) ->
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> tuple[Ints, Ints]:
+def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance | None = None) -> Counts:
     """Count all rows and the relevant rows at each distance: twice int64[Q, K+1].
 
     Without relevance, the second is zeros.

@@ -21,13 +21,21 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError
-from aepipe.evaluate.baselines import BASELINES, Baseline, FitSample
+from aepipe.evaluate.baselines import BASELINES, Baseline, FitSample, codes_of
 from aepipe.evaluate.bit_health import BitHealth, bit_health
 from aepipe.evaluate.calibration import Calibration, calibrate
 from aepipe.evaluate.exact_search import Features, distance_rows, nearest, smallest
-from aepipe.evaluate.relevance import Labels
+from aepipe.evaluate.relevance import Labels, relevance_of
 from aepipe.evaluate.reranking import Reranking, choose
-from aepipe.evaluate.retrieval import METRICS, NEIGHBOURS, neighbour_recall, retrieval, retrieval_by
+from aepipe.evaluate.retrieval import (
+    METRICS,
+    NEIGHBOURS,
+    Counts,
+    distance_counts,
+    neighbour_recall,
+    retrieval,
+    retrieval_by,
+)
 from aepipe.evaluate.strangers import Strangers
 from aepipe.evaluate.ties import Floats, Ints
 from aepipe.evaluate.walks import WALK_MAP, Walks
@@ -230,8 +238,10 @@ def score(
     known = Others() if others is None else others
     known.exact = known.exact or _exact(database, queries)
     yard, exact = known.exact
-    systems = _systems(database, queries, yard, seed, {} if fitted is None else fitted, known.rows)
-    rows, notes = _rows(chain(systems, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
+    counts = _counts(database, queries)
+    ours = OURS, _measure(database, queries, yard, counts)
+    others_of_codes = _baselines(database, queries, yard, seed, {} if fitted is None else fitted, known.rows)
+    rows, notes = _rows(chain([ours], others_of_codes, [(FLOAT, known.rows.get(FLOAT, exact))]), seed, known)
     both = None if database.labels is None or queries.labels is None else (database.labels, queries.labels)
     twins = near_duplicates(database.features, queries.features, yard.neighbours)
     notes += describe_leaks(twins, database.keys, queries.keys)
@@ -244,7 +254,7 @@ def score(
         tuple(rows),
         bit_health(database.codes),
         tuple(notes),
-        calibrate(database.codes, queries.codes, yard.neighbours, both, queries.errors),
+        calibrate(database.codes, queries.codes, yard.neighbours, both, queries.errors, counts=counts),
         reranking,
         int((twins >= 0).sum()),
     )
@@ -254,7 +264,14 @@ def first_queries(queries: Sample, n_queries: int) -> Sample:
     """Return at most ``n_queries`` queries: a fixed sample, the same in every run."""
     if len(queries) <= n_queries:
         return queries
-    return queries[np.random.default_rng(0).choice(len(queries), n_queries, replace=False)]
+    return queries[places_of_first(len(queries), n_queries)]
+
+
+def places_of_first(count: int, most: int) -> Ints:
+    """Return the places of :func:`first_queries` among ``count`` queries, int64[min(count, most)]."""
+    if count <= most:
+        return np.arange(count)
+    return np.random.default_rng(0).choice(count, most, replace=False)
 
 
 def interval(
@@ -421,7 +438,7 @@ def _row(system: str, found: _Measured, seed: int) -> Row:
     return Row(system, metrics, *(tuple(curve.round(6).tolist()) for curve in found.within))
 
 
-def _systems(
+def _baselines(
     database: Sample,
     queries: Sample,
     yard: _Yardsticks,
@@ -429,32 +446,43 @@ def _systems(
     fitted: MutableMapping[str, Baseline],
     known: Mapping[str, Row | str],
 ) -> Iterator[tuple[str, _Measured | Row | str]]:
-    """Yield each system of codes with its metrics, or with the reason why it has none; of known ones, what is known."""
-    yield OURS, _measure(database, queries, yard)
+    """Yield each baseline with its metrics, or with the reason why it has none; of known ones, what is known."""
     n_bits = database.codes.n_bits
-    sample = FitSample(database.features, n_bits, seed)
-    for name, fit in BASELINES.items():
-        if name in known:
-            yield name, known[name]
-            continue
+    sample, refused = FitSample(database.features, n_bits, seed), dict[str, str]()
+    wanted = [name for name in BASELINES if name not in known]
+    for name in wanted:
         try:
             if name not in fitted:
-                fitted[name] = fit(database.features, n_bits, seed, sample)
+                fitted[name] = BASELINES[name](database.features, n_bits, seed, sample)
         except CodeError as error:
-            yield name, str(error)
+            refused[name] = str(error)
+    able = [name for name in wanted if name not in refused]
+    both = [codes_of([fitted[name] for name in able], side.features) for side in (database, queries)]
+    coded = dict(zip(able, zip(*both, strict=True), strict=True))
+    for name in BASELINES:
+        if name not in coded:
+            yield name, known[name] if name in known else refused[name]
             continue
-        theirs = Sample(fitted[name].codes(database.features), database.features, database.labels)
-        asked = Sample(fitted[name].codes(queries.features), queries.features, queries.labels)
-        yield name, _measure(theirs, asked, yard)
+        sides = zip(coded[name], (database, queries), strict=True)
+        theirs, asked = (Sample(codes, side.features, side.labels) for codes, side in sides)
+        yield name, _measure(theirs, asked, yard, _counts(theirs, asked))
 
 
-def _measure(database: Sample, queries: Sample, yard: _Yardsticks) -> _Measured:
+def _counts(database: Sample, queries: Sample) -> Counts:
+    """Count the rows and the relevant rows at each distance."""
+    if database.labels is None or queries.labels is None:
+        return distance_counts(database.codes, queries.codes)
+    return distance_counts(database.codes, queries.codes, relevance_of(database.labels, queries.labels))
+
+
+def _measure(database: Sample, queries: Sample, yard: _Yardsticks, counts: Counts) -> _Measured:
     """Measure the codes of one system."""
     codes = database.codes, queries.codes
-    metrics = {"recall_at_10": neighbour_recall(*codes, yard.neighbours), WALK_MAP: yard.walks.of_codes(*codes)}
+    metrics = {"recall_at_10": neighbour_recall(*codes, yard.neighbours, counts)}
+    metrics[WALK_MAP] = yard.walks.of_codes(*codes)
     if database.labels is None or queries.labels is None:
         return _Measured(metrics)
-    found = retrieval(database.codes, queries.codes, database.labels, queries.labels)
+    found = retrieval(*codes, database.labels, queries.labels, counts=counts)
     return _Measured(metrics | found.named(), found.within or ())
 
 

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe.errors import TrainingError
+from aepipe.learn.sharing import few
 from aepipe.learn.turns import Turns
 from aepipe.learn.world import World
 
@@ -328,15 +329,6 @@ class Shards:
         for of_rank, names in zip(told, known, strict=True):
             nodes |= dict(zip(names, of_rank, strict=False))  # what is beyond the names is padding
         return _folded(nodes, 0, self.count)
-
-
-def few(processes: int, shards: int) -> str:
-    """Return what to say where processes are more than slices of a batch."""
-    return (
-        f"compute.shards: {shards}, and {processes} processes share out the slices of a batch; allowed: at least "
-        f"{processes}, as with --set compute.shards={processes}; another number of slices gives other weights, another "
-        f"number of processes does not"
-    )
 
 
 def _of_leaves(cut: Cut, roots: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:

@@ -32,11 +32,10 @@ from aepipe.learn.edited_rows import EditedRows
 from aepipe.learn.neighbour_graph import Neighbours
 from aepipe.learn.objectives import Batch, Phase
 from aepipe.learn.shards import Shards
+from aepipe.learn.sharing import EVERY
 from aepipe.learn.spec import Training
 from aepipe.learn.world import Saved
 
-EVERY = 10.0
-"""Seconds between two checkpoints, at least."""
 CHECK_EVERY = 50  # steps between looks at the loss; looking makes a GPU wait
 HELD_OUT = 2**31  # in place of an epoch, in seeds: the held-out slice is corrupted the same way every time
 Curve = list[dict[str, float]]

@@ -24,8 +24,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-LIMIT = 120.0
-"""Seconds that a step of another process may take longer than one's own."""
+from aepipe.learn.sharing import LIMIT
+
 PATIENCE = timedelta(days=7)
 """The limit where the others wait for what the first one alone prepares."""
 Saved = tuple[dict[str, Tensor], dict[str, Any]]

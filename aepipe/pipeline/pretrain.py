@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from aepipe.index.float_knn import neighbours
 from aepipe.learn import stack
 from aepipe.learn.batches import Feed
-from aepipe.learn.trainer import EVERY, FileCheckpoint, Trainer
+from aepipe.learn.sharing import EVERY
+from aepipe.learn.trainer import FileCheckpoint, Trainer
 from aepipe.log import step
 from aepipe.pipeline.launch import Launch
 from aepipe.pipeline.resolve import ResolvedStack

@@ -1,46 +1,84 @@
-"""Resolve every choice of a recipe: its mistakes are found before the first stage starts."""
+"""Resolve every choice of a recipe: its mistakes are found before the first stage starts.
+
+Layers, training and device need torch, which takes a second to import. They are resolved when they are asked for, and
+all are asked for at once, unless an encoder that is in service was trained by the same choices.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aepipe import recipe as recipes
 from aepipe import sources, words
 from aepipe.errors import RecipeError
 from aepipe.index import hamming
-from aepipe.learn import batches
-from aepipe.learn import spec as layer_specs
-from aepipe.learn.batches import Compute
-from aepipe.learn.spec import LayerSpec, Training
 from aepipe.recipe import Choice, LayerRecipe, Options, Recipe
 from aepipe.sources import base
 from aepipe.sources.item import Source
 from aepipe.sources.networks import packaged
+from aepipe.store.artifacts import digest_of
 from aepipe.words import WordsSpec
 
+if TYPE_CHECKING:
+    from aepipe.learn.batches import Compute
+    from aepipe.learn.spec import LayerSpec, Training
+
+TRAINED = ("layers", "code", "finetune", "pretrain")
+"""The parts of a recipe that only training reads."""
 WORDS = "words"
 """The key under ``[features]`` that names what answers words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ResolvedStack:
     """The part of a recipe that training needs, and the objects that its choices stand for.
 
     Attributes:
         recipe: as it was written, with the columns of the source filled in.
-        specs: the layers from the bottom up; the layer of bits is the last.
-        finetune: training of the unrolled stack.
-        compute: device and precision on this machine.
+        own: device and precision of one of several processes; None where the recipe's are taken.
     """
 
     recipe: Recipe
-    specs: tuple[LayerSpec, ...]
-    finetune: Training
-    compute: Compute
+    own: Compute | None = None
+
+    @cached_property
+    def specs(self) -> tuple[LayerSpec, ...]:
+        """The layers from the bottom up; the layer of bits is the last.
+
+        Raises:
+            RecipeError: a kind is unknown, or one of its options is wrong.
+        """
+        from aepipe.learn.spec import code_spec, layer_spec
+
+        layers = (layer_spec(one, f"layers.{k}") for k, one in enumerate(self.recipe.layers))
+        return (*layers, code_spec(self.recipe.code))
+
+    @cached_property
+    def finetune(self) -> Training:
+        """Training of the unrolled stack.
+
+        Raises:
+            RecipeError: as for :attr:`specs`.
+        """
+        from aepipe.learn.spec import finetune_training
+
+        return finetune_training(self.recipe.finetune, self.specs)
+
+    @cached_property
+    def compute(self) -> Compute:
+        """Device and precision on this machine.
+
+        Raises:
+            RecipeError: this machine has no such device.
+        """
+        from aepipe.learn import batches
+
+        return self.own or batches.resolve(self.recipe.compute)
 
     def training_key(self, depth: int) -> dict[str, Any]:
         """Return the inputs of the first ``depth`` layers except their rows, for a digest."""
@@ -55,7 +93,7 @@ class ResolvedStack:
         return f"layer {depth + 1}" if depth < len(self.recipe.layers) else "code layer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ResolvedRecipe(ResolvedStack):
     """A recipe, and the objects that its choices stand for.
 
@@ -69,58 +107,70 @@ class ResolvedRecipe(ResolvedStack):
     index: Options
     words: WordsSpec | None = None
 
+    def check(self) -> None:
+        """Resolve the stack, and check that it can read the rows.
 
-def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None) -> ResolvedRecipe:
+        Raises:
+            RecipeError: it cannot, a kind is unknown, one of its options is wrong, or this machine has no such device.
+        """
+        from aepipe.learn.spec import check_edits, check_stack
+
+        check_stack(self.specs, self.source.shape)
+        check_edits(self.finetune, self.source.shape)
+        _ = self.compute
+
+
+def resolve(recipe: Recipe, known: Mapping[str, Any] | None = None, *, trained: Recipe | None = None) -> ResolvedRecipe:
     """Resolve every choice of a recipe.
 
     Args:
         recipe: to resolve.
         known: features of the rows that an encoder has learned from, where new rows are for that one.
+        trained: of an encoder, so its layers are known to be right.
 
     Raises:
         RecipeError: a kind is unknown, or one of its options is wrong; the text names the file and the key.
         SourceError: the source is missing.
     """
     try:
-        return resolve_for(recipe, sources.resolve(recipe).under(known))
+        return resolve_for(recipe, sources.resolve(recipe).under(known), trained=trained)
     except RecipeError as error:
         raise _named(error, recipe) from None
 
 
-def resolve_for(recipe: Recipe, source: Source) -> ResolvedRecipe:
+def resolve_for(recipe: Recipe, source: Source, *, trained: Recipe | None = None) -> ResolvedRecipe:
     """Resolve every choice of a recipe but its source, which is known already.
+
+    Args:
+        recipe: to resolve.
+        source: of it.
+        trained: as for :func:`resolve`.
 
     Raises:
         RecipeError: as :func:`resolve`.
     """
     try:
         recipe = recipe.model_copy(update={"layers": tuple(_with_columns(one, source) for one in recipe.layers)})
-        stack = resolve_stack(recipe)
-        layer_specs.check_stack(stack.specs, source.shape)
-        layer_specs.check_edits(stack.finetune, source.shape)
-        return ResolvedRecipe(
-            recipe=recipe,
-            source=source,
-            specs=stack.specs,
-            finetune=stack.finetune,
-            compute=stack.compute,
-            index=hamming.resolve(recipe.index.kind),
-            words=_words(recipe, source),
-        )
+        index, named = hamming.resolve(recipe.index.kind), _words(recipe, source)
+        resolved = ResolvedRecipe(recipe=recipe, source=source, index=index, words=named)
+        if trained is None or not _trains_alike(recipe, trained):
+            resolved.check()
+        return resolved
     except RecipeError as error:
         raise _named(error, recipe) from None
 
 
-def resolve_stack(recipe: Recipe) -> ResolvedStack:
-    """Resolve the part of a recipe that training needs; its columns are those of the source.
+def training_digest(recipe: Recipe) -> str:
+    """Return a digest of the parts of a recipe that only training reads."""
+    return digest_of(recipe.model_dump(mode="json", include=set(TRAINED)))
 
-    Raises:
-        RecipeError: a kind is unknown, or one of its options is wrong.
-    """
-    layers = (layer_specs.layer_spec(one, f"layers.{k}") for k, one in enumerate(recipe.layers))
-    specs = (*layers, layer_specs.code_spec(recipe.code))
-    finetune = layer_specs.finetune_training(recipe.finetune, specs)
-    return ResolvedStack(recipe=recipe, specs=specs, finetune=finetune, compute=batches.resolve(recipe.compute))
+
+def _trains_alike(recipe: Recipe, trained: Recipe) -> bool:
+    """Say whether a recipe trains as another one did, or as the one that its rotated components stand for."""
+    same = (recipe.source.kind, recipe.features, recipe.compute)
+    if same != (trained.source.kind, trained.features, trained.compute):
+        return False
+    return training_digest(recipe) in (trained.code.stands_for, training_digest(trained))
 
 
 def _words(recipe: Recipe, source: Source) -> WordsSpec | None:

@@ -159,20 +159,20 @@ def _measured(
         queries = replace(queries, errors=decoder.errors(items, queries.codes))
     for sample in (database, queries):
         _fill(sample.features)
-    wanted = recipe.evaluate
+    wanted, others = recipe.evaluate, others or _Shared()
     found = evaluation.score(
         database,
         queries,
         seed=recipe.seed,
         n_queries=wanted.queries,
         rerank_recall=wanted.rerank_recall,
-        fitted=others.fitted if others else None,
+        fitted=others.fitted,
         others=others,
     )
     if not whole:
         return found, None
     asked = evaluation.first_queries(queries, wanted.queries)
-    near = others.exact[0].neighbours if others and others.exact else None
+    near = others.exact[0].neighbours if others.exact else None
     known = Rows(store.verified(rows)), store.verified(model)
     worth = confidence.measure(*known, database, asked, found, recipe.seed, near)
     return worth.added(found), worth.space

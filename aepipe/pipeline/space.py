@@ -17,13 +17,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aepipe.errors import RecipeError
-from aepipe.learn.corruption import Chain
-from aepipe.learn.spec import Training
 from aepipe.pipeline.resolve import ResolvedRecipe
 from aepipe.pipeline.sweep import value_at, written
+
+if TYPE_CHECKING:
+    from aepipe.learn.spec import Training
 
 DIGITS = 3
 """Significant digits of a number that is tried, so that recipes stay readable."""
@@ -201,6 +202,8 @@ def _of_choice(at: str, role: str, kind: str) -> Iterator[Dimension]:
 
 def _of_corruption(at: str, kind: str, training: Training) -> Iterator[Dimension]:
     """Yield the ranges of a corruption, or of each link of a chain."""
+    from aepipe.learn.corruption import Chain  # with torch, which the charts of a search do without
+
     links = training.corruption.of if isinstance(training.corruption, Chain) else ()
     for place, link in [(f"{at}.{number}", link.kind) for number, link in enumerate(links)] or [(at, kind)]:
         for name, one in RANGES.get(("corruption", link), {}).items():

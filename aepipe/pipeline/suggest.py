@@ -33,6 +33,7 @@ from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
 from aepipe.sources.formats.folder import is_other
+from aepipe.sources.item import Given
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
@@ -95,9 +96,20 @@ batch = {batch}
 lr = 2e-3
 warmup = 50
 corruption = {{ kind = "mask", rate = 0.2, rescale = true }}
-{edits}objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
+{objective}"""
+_AS_THEY_ARE = """objective = {{ kind = "neighbourhood", whiten = 0.0{more} }}"""
 _DRAWS = '[compute]\ndraws = "bits"  # which cells are left out in training is drawn fast, on a CPU'
-_EDITS = "edits = {kind}  # as far as the rows bear it\n"
+_EDITED = """edits = {edits}  # as far as the rows bear it
+
+[finetune.objective]
+kind = "neighbourhood"
+whiten = 0.0
+k = {k}
+refresh = {refresh}  # codes that edits have taught find better neighbours than rows as they are
+scales = [  # all bits learn both, so that the distance of whole codes is right
+  {{ resemblance = 0.4, sharpness = 1.3, shared = true, weight = 2.0 }},  # groups
+  {{ resemblance = 0.8, sharpness = 2.8, shared = true }},  # what is near within them
+]"""
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}
 normalize = false
@@ -181,16 +193,16 @@ def suggest(
         SourceError: the path does not exist, or holds nothing that can be learned from.
         UnclearError: there are files of several kinds, or most are of none.
     """
-    chosen, held = name or name_of(path), look(path)
+    asked = settings or {}
+    own = given.options(asked, "source")
+    chosen, held = name or name_of(path), look(path, own)
     if kind is None:
         _check_clear(path, held)
     elif kind not in sources.names():
         raise RecipeError(f"unknown kind {kind!r}; allowed: {', '.join(sources.names())}")
     kind = kind or held.kind
-    tables = kind != "text" or records.prevail(Files.at(path, Path.cwd()))
+    tables = kind != "text" or records.prevail(_files(path, own))
     column = held.columns.get(kind) if tables else None
-    asked = settings or {}
-    own = given.options(asked, "source")
     hints, options = hints_for(kind, path, column, headless=held.headless and tables, asked=own)
     if hints.lacks and not pixels:
         raise ExtraError(
@@ -210,18 +222,20 @@ def suggest(
     return chosen, text, held
 
 
-def look(path: str) -> Holding:
+def look(path: str, asked: Mapping[str, Any] | None = None) -> Holding:
     """Tell what a path holds.
 
     Args:
         path: a file, a folder or a glob, relative to the working directory.
+        asked: options under ``[source]`` that were given: which table, sheet or files are meant.
 
     Raises:
         SourceError: there is no such path, or no file in it.
     """
-    sniffers = _sniffers()
+    own, sniffers = asked or {}, _sniffers()
+    tables = given.tables(own)
     found = Holding(aside=frozenset(kind for kind, sniffer in sniffers.items() if sniffer.aside))
-    files = list(Files.at(path, Path.cwd()).picked(lambda _: None, found.passed_over))
+    files = list(_files(path, own).picked(lambda _: None, found.passed_over))
     if not files:
         passed_over = found.passed_over.summary()
         raise SourceError(f"{path}: no files in it{f'; passed over: {passed_over}' if passed_over else ''}")
@@ -229,19 +243,24 @@ def look(path: str) -> Holding:
     for file in _spread(_telling(files)):
         found.looked_at += 1
         try:
-            kind, column = _kind_of(file, sniffers)
+            kind, column = _kind_of(file, sniffers, tables)
         except ItemError as error:
             found.strangers.append((file.place, error.reason))
             continue
         seen.append((file.place, kind))
         if column:
             found.columns.setdefault(kind, column)
-        found.headless = found.headless or _is_headless(file)
+        found.headless = found.headless or (tables.header is None and _is_headless(file))
     beside = _beside(files, [place for place, kind in seen if kind == "text"])
     beside = beside if len(beside) < len(seen) else set()
     found.beside = len(beside)
     found.kinds = Counter(kind for place, kind in seen if place not in beside)
     return found
+
+
+def _files(path: str, asked: Mapping[str, Any]) -> Files:
+    """Return the files at a path, without those that are to be left out."""
+    return Files.at(path, Path.cwd(), given.texts(asked, "exclude"), given.texts(asked, "root"))
 
 
 def _spread(files: Sequence[Found]) -> list[Found]:
@@ -366,7 +385,7 @@ def _rank(entry: tuple[str, Sniffer]) -> int:
     return entry[1].rank
 
 
-def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
+def _kind_of(file: Found, sniffers: Mapping[str, Sniffer], said: Given) -> tuple[str, str]:
     """Return the kind of a file, and the column that holds the items; empty for whole files.
 
     Raises:
@@ -390,7 +409,7 @@ def _kind_of(file: Found, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
     if not table:
         raise ItemError(file.place, why or "of no known kind")
     try:
-        return _kind_of_table(Path(file.path), table, sniffers)
+        return _kind_of_table(Path(file.path), table, sniffers, said)
     except ExtraError as error:
         raise ItemError(file.place, str(error)) from None
     except (SourceError, OSError, EOFError, zlib.error) as error:
@@ -428,21 +447,27 @@ def _head(file: Found) -> bytes:
     return head
 
 
-def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer]) -> tuple[str, str]:
+def _kind_of_table(path: Path, name: str, sniffers: Mapping[str, Sniffer], said: Given) -> tuple[str, str]:
     """Return the kind and the column of a table, by types of columns, else by their texts.
+
+    Args:
+        path: of the file.
+        name: whose ending tells the format.
+        sniffers: of all kinds.
+        said: what was given of tables.
 
     Raises:
         SourceError: it cannot be read, or has no rows.
     """
-    columns = records.columns(path, name) if records.is_typed(name) else ()
+    columns = records.columns(path, name, said) if records.is_typed(name) else ()
     for column in columns:
-        cells = records.first_cells(path, column)
+        cells = records.first_cells(path, column, said.select)
         kind = next((kind for kind, sniffer in sniffers.items() if sniffer.column(column, cells)), None)
         if kind or (kind := _kind_of_bytes(column.name, cells, sniffers)):
             return kind, column.name
-    rows = _first_rows(path, name)
+    rows = _first_rows(path, name, said)
     if not rows:
-        trouble = next((line.trouble for line in records.read(path, name)), None)
+        trouble = next((line.trouble for line in records.read(path, name, said)), None)
         raise SourceError(f"{path}: {f'none of its first rows can be read: {trouble}' if trouble else _NO_ROWS}")
     # The first row has all columns; a cell may be missing in others.
     texts = {name: [text for row in rows if (text := _as_text(row.get(name))) is not None] for name in rows[0]}
@@ -487,10 +512,10 @@ def _kind_of_file(seen: Glimpse, sniffers: Mapping[str, Sniffer]) -> str | None:
     return None
 
 
-def _first_rows(path: Path, name: str) -> list[dict[str, Any]]:
+def _first_rows(path: Path, name: str, said: Given) -> list[dict[str, Any]]:
     """Return the first rows of a table, but for those that cannot be read."""
     found: list[dict[str, Any]] = []
-    for line in records.read(path, name):
+    for line in records.read(path, name, said):
         if not line.trouble:
             found.append(line.record)
         if line.number >= LOOKED_AT:
@@ -528,19 +553,17 @@ def stack(rows: int, *, cells: int = 0, edits: str = "") -> list[str]:
     k = int(np.clip(rows // ROWS_OF_A_NEIGHBOUR, FEWEST_NEIGHBOURS, MOST_NEIGHBOURS))
     if cells:
         return of_tables.blocks(bits, cells, fit=fit, epochs=epochs["finetune"], batch=batch, k=k)
-    more = "" if k == MOST_NEIGHBOURS else f", k = {k}"
     if edits:
-        # The first neighbours are those of rows as they are; codes that edits have taught find better ones.
-        more += f", refresh = {max(1, epochs['finetune'] // REFRESHES)}"
+        objective = _EDITED.format(edits=edits, k=k, refresh=max(1, epochs["finetune"] // REFRESHES))
+    else:
+        objective = _AS_THEY_ARE.format(more="" if k == MOST_NEIGHBOURS else f", k = {k}")
     # Edits teach what a deeper stack can learn.
     widths = [max(1024, 2 * bits), *([max(512, 2 * bits)] if edits else [])]
     return [
         components,
         *(_LAYER.format(width=width, likelihood="gaussian", fit=fit) for width in widths),
         _CODE.format(bits=bits, fit=fit),
-        _WALKS.format(
-            epochs=epochs["finetune"], batch=batch, more=more, edits=_EDITS.format(kind=edits) if edits else ""
-        ),
+        _WALKS.format(epochs=epochs["finetune"], batch=batch, objective=objective),
         _DRAWS,
     ]
 

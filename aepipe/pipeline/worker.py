@@ -28,7 +28,7 @@ from aepipe.log import Progress
 from aepipe.pipeline.finetune import finetune
 from aepipe.pipeline.launch import Launch, interface_of
 from aepipe.pipeline.pretrain import pretrain
-from aepipe.pipeline.resolve import ResolvedStack, resolve_stack
+from aepipe.pipeline.resolve import ResolvedStack
 from aepipe.store.artifacts import Ref, Store
 
 Tell = Callable[[str], None]
@@ -113,12 +113,12 @@ def train(order: Mapping[str, Any], store: Store, meet: Path | None) -> Ref:
         StoreError: this machine would make something else, since it has another version or another device.
     """
     launch, ref = Launch(**order["launch"]), Ref.parse(order["ref"])
-    stack = resolve_stack(recipes.parse(order["recipe"], Path(order["file"])))
+    stack = ResolvedStack(recipe=recipes.parse(order["recipe"], Path(order["file"])))
     device = device_of(stack.compute.device)
     with joined(device, limit=launch.limit, meet=meet) as world:
         if world.tell(store.has(ref)):  # as the first sees it: others may see it late
             return ref
-        stack = replace(stack, compute=replace(stack.compute, device=device, world=world))
+        stack = replace(stack, own=replace(stack.compute, device=device, world=world))
         made = STAGES[order["stage"]](store, stack, order["given"], launch.save_every)
     if made != ref:
         raise StoreError(f"{made.short} was made in place of {order['ref']}: machines need one version of aepipe")

@@ -26,17 +26,21 @@ def check_rows(release: Release) -> None:
 
 
 def why_not_asked(release: Release, text: str) -> str | None:
-    """Return which column of a typed row the collection has not; None where it has all.
+    """Return which column of a typed row the collection has not, or the row twice; None where all is well.
 
     Args:
         release: that is asked.
         text: a JSON object. What is none is judged where it is decoded.
     """
     try:
-        row = json.loads(text)
+        pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
-    return unknown_column(release, row) if isinstance(row, dict) else None
+    if not text.lstrip().startswith("{"):
+        return None
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return unknown_column(release, names) if twice is None else f"column {twice!r} is given twice"
 
 
 def unknown_column(release: Release, names: Iterable[str]) -> str | None:

@@ -191,8 +191,8 @@ def _rename(store: Store, old: str, new: str) -> Ref | None:
         store.backend.delete(f"{layout.Root.IDS}/{old}")
         for before, after in zip(_notes(old), _notes(new), strict=True):
             store.backend.move(before, after)
-        for shown in (layout.Root.metrics(old), layout.Root.report(old)):
-            store.backend.delete(shown)  # they have the name in them; a run writes both
+        for shown in (layout.Root.metrics(old), layout.Root.report(old), layout.Root.chart(old)):
+            store.backend.delete(shown)  # they have the name in them; a run writes them
     return now
 
 
@@ -256,7 +256,7 @@ def _drop(store: Store, found: Dropped) -> None:
             store.work_done(ref)
         names.give(store, dict.fromkeys(ref.digest for ref in found.releases))
         notes = [*_notes(found.name), layout.Root.metrics(found.name), layout.Root.report(found.name)]
-        for file in (*notes, f"{layout.Root.IDS}/{found.name}"):
+        for file in (*notes, layout.Root.chart(found.name), f"{layout.Root.IDS}/{found.name}"):
             store.backend.delete(file)
         store.backend.sweep()
 

@@ -74,7 +74,8 @@ def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
     """
     metrics = {row["system"]: row["metrics"] for row in scores["rows"]}
     ours, theirs = metrics["ours"], {} if itq else metrics.get("itq", {})
-    reranked = (scores.get("reranking") or {}).get("precision")
+    reranking = scores.get("reranking") or {}
+    reranked, recall = reranking.get("precision"), reranking.get("recall")
     lines = []
     if scores["protocol"]["labelled"]:
         shared = (scores.get("calibration") or {}).get("meaning") == SHARED
@@ -90,6 +91,8 @@ def quality(scores: Mapping[str, Any], itq: bool = False) -> list[str]:
         lines.append(
             f"Of the 10 true neighbours of an item that training did not see, {true} are among the 10 nearest by code."
         )
+        if recall is not None:
+            lines.append(f"Answers are ordered by embeddings, and have {10 * recall:.1f} of the 10 nearest by these.")
     return lines
 
 

@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aepipe.errors import CorruptError
+from aepipe.errors import AepipeError, CorruptError
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
 from aepipe.report.facts import facts, notes
@@ -27,6 +28,7 @@ from aepipe.report.tables import cells, protocol_line
 from aepipe.report.tiles import Found, hits_picture, tile, tiles
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.io import write_into_folder
 from aepipe.store.segments import Row
 
 if TYPE_CHECKING:
@@ -90,17 +92,42 @@ def _environment() -> Environment:
     return found
 
 
-def shown(store: Store, release: Release) -> dict[str, str]:
+def shown(store: Store, release: Release, chart: Path | None = None) -> dict[str, str]:
     """Return the hits and the losses of a release as URLs, by their headings.
 
     Hits are left out where no original is left to look at.
+
+    Args:
+        store: of the release.
+        release: that is shown.
+        chart: a file that keeps the chart of the losses, which is drawn again where another model was trained; None
+            draws it in any case.
 
     Raises:
         CorruptError: the losses cannot be read.
     """
     hits = examples_picture(release)
     found = {} if hits is None else {"Hits": data_uri(hits)}
-    return found | {"Training": svg_uri(training_picture(store, release))}
+    return found | {"Training": _uri("svg+xml", _training_chart(store, release, chart).encode())}
+
+
+def _training_chart(store: Store, release: Release, file: Path | None) -> str:
+    """Return the losses as SVG, of a file that keeps them where they are those of the release."""
+    mark = f"<!-- {release.name}, {release.part('encoder')} -->"
+    if file is not None and (kept := _text_of(file)).endswith(mark):
+        return kept.removesuffix(mark)
+    drawn = training_picture(store, release).svg()
+    if file is not None:
+        with suppress(AepipeError):  # the page beside it says so
+            write_into_folder(file, drawn + mark)
+    return drawn
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def examples_picture(release: Release, *, queries: int = 6, k: int = 8) -> Image.Image | None:
@@ -191,11 +218,6 @@ def data_uri(picture: Image.Image) -> str:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=88)
     return _uri("jpeg", stream.getvalue())
-
-
-def svg_uri(chart: Chart) -> str:
-    """Return a chart as a URL with all its data."""
-    return _uri("svg+xml", chart.svg().encode())
 
 
 def _thumbnail(picture: Image.Image) -> str:

@@ -116,10 +116,15 @@ def short_line(text: str, room: int) -> str:
     return text + "…"
 
 
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, its first row the heading, its first column to the left."""
+def markdown_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> str:
+    """Return a Markdown table, its first row the heading.
+
+    Args:
+        rows: cells of equal count in each row.
+        left: columns whose cells stand on the left; those of the others stand on the right.
+    """
     head, *body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    rule = "|" + " --- |" + " ---: |" * (len(rows[0]) - 1)
+    rule = "|" + "".join(" --- |" if place in left else " ---: |" for place in range(len(rows[0])))
     return "\n".join([head, rule, *body])
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+import msgspec.inspect
 from msgspec import UNSET, Meta, UnsetType
 
 from aepipe.serve.problems import BadRequestError
@@ -187,6 +188,10 @@ class ItemsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
 REPEATED = frozenset({"id", "key", "code", "text", "handle", "label", "split", "columns", "point", "plus", "minus"})
 """Parameters that may come several times."""
 _FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
+_POWERS = re.compile(r"-?[0-9]+[.eE][0-9.eE+-]*", re.ASCII)
+"""Whole numbers as nobody writes them: ``1e0``."""
+_LONE = re.compile(r"surrogate|truncated")
+"""What msgspec says of half a letter beyond the first 65,536, among others."""
 _SHORT = re.compile(r"\.[0-9]+|[0-9]+\.", re.ASCII)
 """Numbers as people write them, and JSON does not: ``.3``."""
 
@@ -195,14 +200,48 @@ def from_json(body: bytes, kind: type[Asked]) -> Asked:
     """Read a body of JSON.
 
     Raises:
-        BadRequestError: it is not JSON, or not of that type; the error names the place.
+        BadRequestError: it is not JSON, not of that type, or has a key twice; the error names the place.
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        found = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise BadRequestError.of(error) from None
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise BadRequestError(f"the body is not JSON: {error}") from None
+        raise BadRequestError(_fault(error, body)) from None
+    # Numbers stay text: only keys are looked at.
+    json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Check that an object has no key twice: of two values, one would not be heard.
+
+    Raises:
+        BadRequestError: it has.
+    """
+    if len(pairs) > 1 and len(names := {name for name, _ in pairs}) < len(pairs):
+        twice = next(name for name in names if sum(name == one for one, _ in pairs) > 1)
+        raise BadRequestError(f"the key {twice[:80]!r} comes twice in an object", f"/{twice[:80]}")
+
+
+def _fault(error: Exception, body: bytes) -> str:
+    """Return why a body cannot be read; half a letter, which JSON can write and no text can hold, by its name."""
+    if not body.strip():
+        return "the body is empty"
+    if _LONE.search(str(error)):
+        try:
+            lone = _lone_in(json.loads(body))
+        except (ValueError, RecursionError):
+            lone = ""
+        if lone:
+            return f"\\u{ord(lone):04x} in a text is half of a letter, without its other half"
+    return f"the body is not JSON: {error}"
+
+
+def _lone_in(value: object) -> str:
+    """Return the first surrogate without its pair in a value of JSON; empty where there is none."""
+    text = json.dumps(value, ensure_ascii=False)
+    return next((letter for letter in text if "\ud800" <= letter <= "\udfff"), "")
 
 
 def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
@@ -221,6 +260,8 @@ def from_parameters(pairs: list[tuple[str, str]], kind: type[Asked]) -> Asked:
             found[name] = value
     for name in _flags_of(kind) & found.keys():
         found[name] = _FLAGS.get(found[name].lower(), found[name])
+    for name in _numbers_of(kind) & found.keys():
+        _check_whole(name, found[name])
     for name in _shares_of(kind) & found.keys():
         if _SHORT.fullmatch(found[name]):
             found[name] = float(found[name])
@@ -238,6 +279,26 @@ def options_of(pairs: tuple[tuple[str, str], ...]) -> Options:
         As :func:`from_parameters`.
     """
     return from_parameters(list(pairs), Options)
+
+
+def _check_whole(name: str, text: str) -> None:
+    """Check that a number is not written with a point or a power; the type says what else is wrong with it.
+
+    Raises:
+        BadRequestError: it is.
+    """
+    if _POWERS.fullmatch(text):
+        raise BadRequestError(f"{name}: a whole number is wanted, not {text[:80]!r}", f"/{name}")
+
+
+@cache
+def _numbers_of(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a type that are whole numbers."""
+    read = msgspec.inspect.type_info(kind)
+    assert isinstance(read, msgspec.inspect.StructType)
+    types = {field.name: getattr(field.type, "types", (field.type,)) for field in read.fields}
+    whole = (msgspec.inspect.IntType, msgspec.inspect.NoneType)
+    return frozenset(name for name, ones in types.items() if all(isinstance(one, whole) for one in ones))
 
 
 @cache
@@ -272,6 +333,8 @@ def queries_of(pairs: list[tuple[str, str]]) -> tuple[list[Query], list[tuple[st
     found, rest = [], []
     for name, value in pairs:
         if name in ASKED:
+            if name == "id":
+                _check_whole(name, value)
             crop = {"crop": crop_of(crops[0])} if crops and name in {"id", "key"} else {}
             found.append(from_dict({name: value, **crop}))
         elif name != "crop":

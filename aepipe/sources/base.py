@@ -46,6 +46,8 @@ LABELS = ("label", "category", "class", "target", *_OTHER_LANGUAGES)
 """Columns that may hold labels, the likeliest first; compared without case."""
 LISTS = ("labels", "categories", "classes", "targets", "topics", "tags")
 """Columns that may hold several labels of an item, where they are lists."""
+PLURALS = ("labels", "classes", "targets")
+"""Those of them that arrays and tables also have with one label in each row."""
 _TOLD_BY_NAME = (*LABELS, *LISTS, "split")
 
 
@@ -519,7 +521,8 @@ class Survey:
     def _may_be_labels(self) -> Iterator[str]:
         """Yield the columns that have the name of a label, and few enough values."""
         for name, values in self.columns.items():
-            one = name.casefold() in LABELS or (name.casefold() in LISTS and name in self.lists)
+            known = name.casefold()
+            one = known in (*LABELS, *PLURALS) or (known in LISTS and name in self.lists)
             if one and 2 <= len(values) <= max(2, self.rows // 3):
                 yield name
 

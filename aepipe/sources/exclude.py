@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +26,21 @@ DEFAULT = (
     "desktop.ini",
 )
 """Left out of every source: thumbnails and bins of disks and systems. ``exclude = ["!*"]`` has none of them."""
-_WILD = re.compile(r"(\*+|\?|\[[!^]?\]?[^\]]*\])")
-_SET = re.compile(r"[\\[&~|]")
+_WILD = re.compile(r"(\*+|\?|\\.|\[[!^]?\]?(?:\[:\w*:\]|\\.|[^\]\\])*\])", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_IN_SET = re.compile(r"\[:(?P<named>\w*):\]|\\(?P<escaped>.)|(?P<other>--|[\[&~|])", re.DOTALL)
+_NAMED = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": r" \t",
+    "digit": "0-9",
+    "lower": "a-z",
+    "punct": re.escape(string.punctuation),
+    "space": r"\s",
+    "upper": "A-Z",
+    "xdigit": "0-9A-Fa-f",
+}
+"""Sets of letters by the names of POSIX: ``[[:digit:]]``."""
 _ANY_FOLDERS = "**"
 
 
@@ -34,11 +48,15 @@ class Exclude:
     """Patterns of files and folders that are left out; the last one that matches decides.
 
     A pattern without ``/`` matches names at any depth, any other the path from the source. ``*`` and ``?`` stand for
-    letters of one name, ``**`` for any folders. With ``/`` at its end it matches folders only, and with ``!`` before it
+    letters of one name, ``**`` for any folders, ``[a-z]``, ``[!a-z]`` and ``[[:digit:]]`` for one letter, and a letter
+    after ``\\`` for itself. With ``/`` at its end it matches folders only, and with ``!`` before it
     takes back what others leave out. What lies below a folder that is left out is left out, too.
 
     Args:
         patterns: after those of :data:`DEFAULT`.
+
+    Raises:
+        SourceError: one is no pattern.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -92,7 +110,7 @@ class _Rule:
     def of(cls, kept: bool, patterns: list[str]) -> _Rule:
         """Sort some patterns."""
         paths = [pattern for pattern in patterns if _is_path(pattern)]
-        plain = [pattern for pattern in patterns if not set(pattern.removeprefix("!")) & set("*?[/")]
+        plain = [pattern for pattern in patterns if not set(pattern.removeprefix("!")) & set("*?[/\\")]
         bare = [unicodedata.normalize("NFC", pattern.removeprefix("!")) for pattern in plain]
         names = [pattern for pattern in patterns if pattern not in paths and pattern not in plain]
         return cls(kept, frozenset((*bare, *(f"{name}/" for name in bare))), _joined(names), _joined(paths))
@@ -118,8 +136,8 @@ def _checked(pattern: str) -> str:
     Raises:
         SourceError: it is none.
     """
-    text = _regex(pattern)
     try:
+        text = _regex(pattern)
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise SourceError(f"exclude: {pattern!r} under [source] is no pattern: {error}") from None
@@ -133,6 +151,7 @@ def _regex(pattern: str) -> str:
     not tried: else each wildcard would multiply the time by the length.
     """
     body = unicodedata.normalize("NFC", pattern.removeprefix("!").removeprefix("/"))
+    body = _ESCAPED.sub(lambda found: "/" if found[1] == "/" else found[0], body)
     end = "/" if body.endswith("/") else "/?"
     first, *others = body.rstrip("/").split("/")
     if not others:
@@ -166,11 +185,23 @@ def _name(pattern: str) -> str:
 
 
 def _piece(text: str) -> str:
+    """Return the expression of a wildcard that stands for one letter, of a letter after ``\\``, or of plain text."""
     if text == "?":
         return "[^/]"
+    if text.startswith("\\") and len(text) > 1:
+        return re.escape(text[1:])
     if text.startswith("[") and text.endswith("]") and len(text) > 2:
-        inner = text[1 + (text[1] in "!^") : -1]
-        # Python keeps these letters in a set for operations on sets.
-        inner = _SET.sub(r"\\\g<0>", inner).replace("--", r"-\-")
-        return "(?!/)[" + ("^" if text[1] in "!^" else "") + inner + "]"
+        turned = text[1] in "!^"
+        return "(?!/)[" + ("^" if turned else "") + _IN_SET.sub(_in_set, text[1 + turned : -1]) + "]"
+    if text.endswith("\\"):
+        raise re.error("a \\ at its end stands before nothing")
     return re.escape(text)
+
+
+def _in_set(found: re.Match[str]) -> str:
+    """Return a part of a set as Python writes it, which keeps some letters for operations on sets."""
+    if found["named"] is not None:
+        if found["named"] not in _NAMED:
+            raise re.error(f"[:{found['named']}:] is no set of letters; there are: {', '.join(_NAMED)}")
+        return _NAMED[found["named"]]
+    return r"-\-" if found["other"] == "--" else re.escape(found["escaped"] or found["other"])

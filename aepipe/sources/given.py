@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aepipe.sources.item import Given, Select
+
 AS_ASKED = "  # as asked"
 OWN = ("source", "features")
 """Tables whose keys decide what is read, so a recipe is derived under them."""
 FLAT = ("views", "code", "finetune", "compute", "index", "evaluate", "gate")
 """Tables of which a key is a line of its own."""
 ALONE = ("seed", "pretrain")
+_OF_TABLES = ("encoding", "delimiter", "sheet", "table", "query")
 
 
 def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
@@ -31,6 +34,25 @@ def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
                 there = there.setdefault(part, {})
             there[last] = value
     return found
+
+
+def tables(asked: Mapping[str, Any]) -> Given:
+    """Return what was given of tables; what is of the wrong type counts as not given, and the recipe refuses it.
+
+    Args:
+        asked: options under ``[source]``.
+    """
+    said = {name: value for name in _OF_TABLES if isinstance(value := asked.get(name), str)}
+    select = Select(said.pop("table", None), said.pop("query", None))
+    header = asked.get("header")
+    return Given(**said, header=header if isinstance(header, bool) else None, select=select)
+
+
+def texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return an option that takes one text or several; empty where it was not given, or has another type."""
+    value = asked.get(name, ())
+    several = (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+    return tuple(one for one in several if isinstance(one, str))
 
 
 def is_written(key: str) -> bool:

@@ -50,7 +50,7 @@ class Root:
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # for each collection a file of marks of hits, a line each, and a folder of uploads
     METRICS: Final = "metrics"  # one file for Prometheus for each collection
-    REPORTS: Final = "reports"  # one page for each collection
+    REPORTS: Final = "reports"  # one page for each collection, and the chart of losses on it
     PREFECT: Final = "prefect"  # Prefect's own database
     SEARCHES: Final = "searches"  # one journal for each search for a better recipe
 
@@ -79,6 +79,11 @@ class Root:
     def report(name: str) -> str:
         """Return the page of a collection."""
         return f"{Root.REPORTS}/{name}.html"
+
+    @staticmethod
+    def chart(name: str) -> str:
+        """Return the chart of losses on that page, kept until another encoder is trained."""
+        return f"{Root.REPORTS}/{name}.svg"
 
     @staticmethod
     def quarantine(name: str) -> str:

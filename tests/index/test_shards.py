@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, QueryError
 from aepipe.index import asymmetric, hamming, shards
+from aepipe.index.cost_model import Reach, scan_cost
 from aepipe.index.hamming import DeltaIndex, HammingIndex, RowIndex
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.shards import Shard, Shards
@@ -211,3 +213,90 @@ def test_what_is_no_shard(text: str) -> None:
 def test_shards_are_counted_from_one() -> None:
     assert Shard.parse("2/4") == Shard(1, 4)
     assert str(Shard(1, 4)) == "2/4"
+
+
+def test_rows_are_split_by_their_ids() -> None:
+    ids = np.array([7, 3, 12, 4, 9])
+    assert [own.tolist() for own in shards.split(ids, 3) if own is not None] == [[3, 12, 9], [7, 4], []]
+    assert shards.split(None, 2) == [None, None]
+    assert Shard(1, 3).own(ids).tolist() == [7, 4]
+    assert [str(Shard.parse(text)) for text in ("1/1", " 3/4 ", "999999/999999")] == ["1/1", "3/4", "999999/999999"]
+    with pytest.raises(QueryError, match="'1000000/1000000': a shard is wanted as 2/4, the second of four"):
+        Shard.parse("1000000/1000000")
+
+
+def test_figures_of_all_shards_are_summed() -> None:
+    codes, ids = few_codes(np.random.default_rng(6), 60, 16, 9), np.arange(60)
+    several = shards.build(codes[:50], ids[:50], 3)
+    assert several.changes == {"added": 0, "removed": 0}
+    assert (len(several), several.n_codes) == (50, sum(part.n_codes for part in several.parts))
+    grown = several.add(codes[50:52], np.array([50, 53])).remove(np.array([0]))
+    assert grown.changes == {"added": 2, "removed": 1}
+    assert [isinstance(part, DeltaIndex) for part in grown.parts] == [True, False, True], "the others stay as they were"
+    assert grown.parts[1] is several.parts[1]
+    assert grown.holds(np.array([0, 1, 50, 53, 51])).tolist() == [False, True, True, True, False]
+    first = shards.build(BitCodes(codes.packed[:1], 16), ids[:1], 2).add(codes[1:2], np.array([1]))
+    assert first.fingerprint == codes.fingerprint, "that of the first shard that has one"
+    assert several.prefix(5).n_bits == 5
+
+
+def test_changes_of_shards_are_saved_in_folders_of_their_own(tmp_path: Path) -> None:
+    codes = few_codes(np.random.default_rng(7), 20, 16, 9)
+    several = shards.build(codes, np.arange(20), 2).remove(np.array([3]))
+    several.save_changes(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+    for number, part in enumerate(several.parts):
+        base = part.base if isinstance(part, DeltaIndex) else part
+        assert shards.open_part(base, tmp_path, number).removed.tolist() == ([3] if number else [])
+
+
+@pytest.mark.parametrize(("far", "radius"), [([1] * 8 + [9] * 2, 1), ([1] * 7 + [3] * 3, 3), ([9] * 10, None)])
+@pytest.mark.parametrize("dear", [1.01, 0.99])
+def test_the_radius_that_is_asked_for_first(far: list[int], radius: int | None, dear: float) -> None:
+    """It is that of the stage which certifies most questions, where it costs less than asking each shard alone."""
+    codes = near_codes(np.random.default_rng(8), 40, 32)
+    with patch("aepipe.index.kinds.multihash.scan_cost", return_value=1e9):
+        several = shards.build(codes, np.arange(40), 2, kind="multihash", options={"substrings": 2})
+    reach = Reach(2, [far, [9] * 10, [9] * 10, [9] * 10], [1e-6, 1e-5])
+    for part in several.parts:
+        assert isinstance(part, RowIndex)
+        part.engine.reach = reach  # type: ignore[attr-defined]
+    stage = reach.stage(1 if radius == 3 else 0, 32, 20)
+    with patch.object(Reach, "cost", lambda *_: stage * dear):
+        found = several._plan(2)
+    assert found[1] == (radius if dear > 1 else None)
+    assert found[0] == pytest.approx(stage if found[1] else stage * dear, rel=1e-3)
+
+
+def test_a_scan_of_the_largest_shard_is_what_a_question_costs() -> None:
+    codes = BitCodes(np.arange(20, dtype=np.uint8)[:, None], 8)
+    several = shards.build(codes, np.array([0, *range(1, 39, 2)]), 2)
+    assert several._plan(3) == (scan_cost(8, 19), None)
+
+
+@pytest.mark.parametrize(("worth", "threads"), [(0.99, True), (1.01, False)])
+def test_shards_are_searched_together_from_an_expected_time_on(worth: float, threads: bool) -> None:
+    """The time of all questions in the dearest shard."""
+    codes = BitCodes(np.arange(20, dtype=np.uint8)[:, None], 8)
+    several = shards.build(codes, np.array([0, *range(1, 39, 2)]), 2)
+    names: list[str] = []
+    plain = RowIndex.search, RowIndex.within
+
+    def search(self: RowIndex, *given: Any, **more: Any) -> Hits:
+        names.append(threading.current_thread().name)
+        return plain[0](self, *given, **more)
+
+    def within(self: RowIndex, *given: Any, **more: Any) -> RaggedHits:
+        names.append(threading.current_thread().name)
+        return plain[1](self, *given, **more)
+
+    expected = 5 * scan_cost(8, 19)
+    with (
+        patch.object(shards, "WORTH_THREADS", worth * expected),
+        patch.object(RowIndex, "search", search),
+        patch.object(RowIndex, "within", within),
+    ):
+        several.search(codes[:5], 3)
+        several.within(codes[:5], 3)
+    assert len(names) == 4
+    assert all(name.startswith("shards-") == threads for name in names)

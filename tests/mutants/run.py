@@ -23,18 +23,17 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tests.mutants import forked
 
 ROOT = Path(__file__).parents[2]
 LIVING = Path(__file__).with_name("living.toml")
 COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
-SECONDS = 8
-"""A mutant without end is stopped after the usual time and this one, fifteen times over: others may use the machine."""
-NONE = "none"
-"""No mutant has this name: mutmut has no verb that makes mutants without trying them."""
+QUIET = ("-n0", "-p", "no:cacheprovider")
 CHILDREN = """
 import os
 
@@ -87,8 +86,7 @@ def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
         "source_paths": ["aepipe"],
         "only_mutate": changed,
         "also_copy": ["sitecustomize.py", *(name for name in COPIED if name not in ("aepipe", "tests"))],
-        "timeout_constant": SECONDS,
-        "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": list(QUIET),
         "pytest_add_cli_args_test_selection": list(tests),
     }
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as project:
@@ -98,10 +96,10 @@ def copied(room: str, files: Sequence[str], tests: Sequence[str]) -> Path:
     return folder
 
 
-def mutmut(folder: Path, *names: str) -> None:
-    """Make the mutants where that was not done, and try those of the names."""
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
-    with (folder / "mutmut.log").open("a", encoding="utf-8") as log:
+def mutmut(folder: Path) -> None:
+    """Make the mutants, and note which functions each test reaches; it tries the one that there is not."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", forked.NONE]
+    with (folder / "mutmut.log").open("w", encoding="utf-8") as log:
         subprocess.run(
             command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False
         )
@@ -110,24 +108,28 @@ def mutmut(folder: Path, *names: str) -> None:
 
 
 def made(folder: Path) -> Iterator[Mutant]:
-    """Yield the mutants of a folder, with what is known of them."""
+    """Yield the mutants of a folder."""
     for known in sorted((folder / "mutants" / "aepipe").rglob("*.meta")):
         file = known.relative_to(folder / "mutants").with_suffix("")
-        codes = json.loads(known.read_text(encoding="utf-8"))["exit_code_by_key"]
-        for name, code in codes.items():
-            yield Mutant(name, str(file), "", "", None if code is None else code != 0)
+        for name in json.loads(known.read_text(encoding="utf-8"))["exit_code_by_key"]:
+            yield Mutant(name, str(file), "", "")
 
 
-def reached(folder: Path) -> set[str]:
-    """Return the names of the functions that a test reaches, as mutants begin with them."""
-    stats = json.loads((folder / "mutants" / "mutmut-stats.json").read_text(encoding="utf-8"))
-    return {name for name, tests in stats["tests_by_mangled_function_name"].items() if tests}
+def stats(folder: Path) -> dict[str, Any]:
+    """Return what mutmut noted: the tests that reach each function, and their times."""
+    found: dict[str, Any] = json.loads((folder / "mutants" / "mutmut-stats.json").read_text(encoding="utf-8"))
+    return found
+
+
+def function(mutant: Mutant) -> str:
+    """Return the function that a mutant changes, as mutmut writes it."""
+    return mutant.name.rpartition("__mutmut_")[0]
 
 
 def drawn(folder: Path, most: int, seed: int) -> list[Mutant]:
     """Draw mutants of functions that a test reaches, at most so many, without quiet ones."""
-    functions = reached(folder)
-    mutants = [one for one in made(folder) if one.name.rpartition("__mutmut_")[0] in functions]
+    tests = stats(folder)["tests_by_mangled_function_name"]
+    mutants = [one for one in made(folder) if tests.get(function(one))]
     random.Random(seed).shuffle(mutants)
     found: list[Mutant] = []
     for mutant in mutants:
@@ -150,7 +152,7 @@ def described(folder: Path, mutant: Mutant) -> Mutant:
     finally:
         os.chdir(here)
     before, after = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in ("-", "+"))
-    return Mutant(mutant.name, mutant.file, before, after, mutant.killed)
+    return replace(mutant, before=before, after=after)
 
 
 def explained() -> list[dict[str, Any]]:
@@ -159,11 +161,23 @@ def explained() -> list[dict[str, Any]]:
     return listed
 
 
-def tried(folder: Path, mutants: Sequence[Mutant]) -> list[Mutant]:
+def tried(folder: Path, mutants: Sequence[Mutant], tests: Sequence[str]) -> list[Mutant]:
     """Try mutants, and return them with their fates."""
-    mutmut(folder, *(mutant.name for mutant in mutants))
-    fates = {mutant.name: mutant.killed for mutant in made(folder)}
-    return [Mutant(one.name, one.file, one.before, one.after, fates[one.name]) for one in mutants]
+    known = stats(folder)
+    reaching = known["tests_by_mangled_function_name"]
+    plan = folder / "plan.json"
+    named = {mutant.name: sorted(reaching[function(mutant)]) for mutant in mutants}
+    plan.write_text(json.dumps({"mutants": named, "seconds": known["duration_by_test"]}), encoding="utf-8")
+    fates = plan.with_name(forked.FATES)
+    fates.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir=.", "-p", "tests.mutants.forked", *QUIET, *tests]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ".", "MUTANT_UNDER_TEST": forked.NONE, forked.PLAN: str(plan)}
+    with (folder / "tried.log").open("w", encoding="utf-8") as log:
+        subprocess.run(command, cwd=folder / "mutants", env=os.environ | own, stdout=log, stderr=log, check=False)
+    killed = dict(line.split("\t") for line in fates.read_text(encoding="utf-8").splitlines())
+    if killed[forked.NONE] == "True":
+        raise SystemExit(f"a test fails without any mutant: see {folder / 'tried.log'}")
+    return [replace(one, killed=killed[one.name] == "True") for one in mutants]
 
 
 def main() -> int:
@@ -176,9 +190,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began = time.monotonic()
-    folder = copied(given.room, given.files, given.tests or [f"tests/{given.room}"])
-    mutmut(folder, NONE)
-    fates = tried(folder, drawn(folder, given.most, given.seed))
+    tests = given.tests or [f"tests/{given.room}"]
+    folder = copied(given.room, given.files, tests)
+    mutmut(folder)
+    fates = tried(folder, drawn(folder, given.most, given.seed), tests)
     listed = {(one["file"], one["before"], one["after"]) for one in explained()}
     living = [mutant for mutant in fates if not mutant.killed]
     unknown = [mutant for mutant in living if (mutant.file, mutant.before, mutant.after) not in listed]

@@ -56,9 +56,11 @@ def test_pictures_are_edited_where_no_network_looks_at_them() -> None:
     plain, edited = ("\n".join(stack(3000, edits=edits)) for edits in ("", edits_of(28)))
     assert "edits" not in plain
     assert "refresh" not in plain
+    assert "scales" not in plain
     found = tomllib.loads(edited)
     assert found["finetune"]["edits"] | {"shift": 2.8, "mirror": 0.5} == found["finetune"]["edits"]
     assert found["finetune"]["objective"]["refresh"] == found["finetune"]["epochs"] // 5
+    assert all(scale["shared"] for scale in found["finetune"]["objective"]["scales"])
     assert [layer["net"]["width"] for layer in found["layers"]] == [256, 1024, 512]
 
 
@@ -254,6 +256,8 @@ def test_vectors_tables_and_recordings_are_recognised_by_content(tmp_path: Path)
     lists = pa.array(rng.normal(size=(40, 3)).tolist())
     pq.write_table(pa.table({"vec": lists, "label": ["a", "b"] * 20}), tmp_path / "v.parquet")
     (tmp_path / "t.csv").write_text("age,job\n" + "\n".join(f"{n},{'ab'[n % 2]}" for n in range(140)))
+    np.savez(tmp_path / "v.npz", vectors=rng.normal(size=(40, 3)), labels=np.arange(40) % 4)
+    assert suggested(tmp_path / "v.npz").source.options["label"] == "labels"
     kinds_found = {name: look(str(tmp_path / name)) for name in ("v.npy", "v.parquet", "t.csv")}
     assert [one.kind for one in kinds_found.values()] == ["vectors", "vectors", "table"]
     assert suggested(tmp_path / "v.parquet").source.options["vectors"] == "vec"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from aepipe.errors import RecipeError
+from aepipe.errors import RecipeError, SourceError
 from aepipe.pipeline.suggest import suggest
 from aepipe.pipeline.sweep import read_settings
 from aepipe.sources.given import is_written, toml, written
@@ -31,6 +32,25 @@ def test_a_recipe_is_derived_under_options_of_its_source(headless: Path, tmp_pat
     assert "bits = 32  # as asked" in text
     assert text.startswith("# Derived from 151 rows")
     assert "Derived from 150 rows" in suggest(str(headless), folder=tmp_path)[1]
+
+
+def test_the_table_and_the_files_that_are_asked_for_are_looked_at(tmp_path: Path) -> None:
+    shop = tmp_path / "in" / "shop.db"
+    shop.parent.mkdir()
+    with sqlite3.connect(shop) as database:
+        database.execute("CREATE TABLE goods (kind TEXT, price REAL)")
+        database.execute("CREATE TABLE notes (name TEXT)")
+        database.executemany("INSERT INTO goods VALUES (?, ?)", [("ab"[n % 2], n) for n in range(40)])
+    with pytest.raises(SourceError, match=r"has 2 tables: goods, notes; say which with --set source\.table=NAME"):
+        suggest(str(shop), folder=tmp_path)
+    for asked in ("source.table=goods", "source.query=SELECT kind, price FROM goods"):
+        recipe = tomllib.loads(suggest(str(shop), folder=tmp_path, settings=read_settings([asked]))[1])
+        assert recipe["source"]["kind"] == "table"
+    (shop.parent / "t.csv").write_text("kind,price\n" + "a,1\nb,2\n" * 20)
+    asked_of_files = {"source.exclude": ["*.db"]}
+    _, text, held = suggest(str(shop.parent), folder=tmp_path, settings=asked_of_files)
+    assert tomllib.loads(text)["source"]["exclude"] == ["*.db"]
+    assert (held.files, list(held.kinds)) == (1, ["table"])
 
 
 def test_a_value_takes_the_place_of_the_derived_one(headless: Path, tmp_path: Path) -> None:

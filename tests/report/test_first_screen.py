@@ -44,6 +44,8 @@ def test_quality_is_said_in_plain_sentences() -> None:
         "Of the 10 true neighbours of an item that training did not see, 4.0 (by ITQ, which needs no training: 4.9) "
         "are among the 10 nearest by code."
     ]
+    found = quality(scores(protocol={"labelled": False}, reranking={"precision": None, "recall": 0.98}))
+    assert found[1:] == ["Answers are ordered by embeddings, and have 9.8 of the 10 nearest by these."]
 
 
 def test_what_can_be_asked_what_was_left_out_and_what_to_try(pictures: Store, monkeypatch: pytest.MonkeyPatch) -> None:

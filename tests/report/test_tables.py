@@ -48,7 +48,8 @@ def test_markdown_is_a_table(scores: dict[str, Any]) -> None:
     lines = scores_table(scores, markdown=True).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[1].startswith("| --- | ---:")
-    assert markdown_table([["a|b", "c"]]).splitlines()[0] == "| a\\|b | c |"
+    assert markdown_table([["a|b", "c"]]).splitlines() == ["| a\\|b | c |", "| --- | ---: |"]
+    assert markdown_table([["n", "name"]], left=(1,)).splitlines()[1] == "| ---: | --- |"
 
 
 def test_the_lines_around_it_say_protocol_and_health(scores: dict[str, Any]) -> None:

@@ -145,6 +145,47 @@ def test_one_bad_question_of_many_has_its_error(client: Client) -> None:
     assert client.get(ONE.format("pictures"), id=10**6).status == 422
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"queries": [{"id": 1}], "k": 2, "k": 3}', "the key 'k' comes twice"),
+        (b'{"queries": [{"id": 1, "id": 2}]}', "the key 'id' comes twice"),
+        (b'{"queries": [{"id": 1}], "k": 2, "\\u006b": 3}', "the key 'k' comes twice"),
+        (b'{"queries": [{"text": "\\ud800"}]}', r"\\ud800 in a text is half of a letter"),
+        (b'{"queries": [{"text": "a\\udfffb"}]}', r"\\udfff in a text is half of a letter"),
+        (b'{"queries": [', "not JSON: Input data was truncated"),
+        (b" ", "the body is empty"),
+    ],
+)
+def test_a_body_that_is_not_read_whole_is_refused(client: Client, body: bytes, said: str) -> None:
+    found = client.post(ONE.format("pictures"), body, {"Content-Type": "application/json"})
+    assert found.status == 400
+    assert said.replace("\\\\", "\\") in found.json["detail"]
+
+
+def test_a_row_with_a_column_twice_is_refused_by_the_command_too(store: Store) -> None:
+    command = ["query", "--row", '{"age": 41, "age": 14}', "--name", "people", "--home", str(store.root)]
+    found = CliRunner().invoke(app, command, prog_name="aepipe")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "column 'age' is given twice" in found.stderr
+
+
+def test_numbers_are_written_in_digits(client: Client) -> None:
+    path = ONE.format("pictures")
+    for given in ({"id": "1e0"}, {"id": "1.0"}, {"id": 1, "k": "1e1"}, {"id": 1, "radius": "2."}):
+        found = client.get(path, **given)
+        assert found.status == 400, given
+        assert "a whole number is wanted" in found.json["detail"]
+
+
+def test_a_question_that_asks_nothing_is_told_what_the_collection_answers(client: Client) -> None:
+    for name, said in (
+        ("pictures", "id, key, code or handle"),
+        ("docs", "id, key, code, text or handle, or plus and minus"),
+    ):
+        assert client.get(ONE.format(name)).json["detail"] == f"nothing is asked: give {said}"
+
+
 def test_answers_can_be_streamed_in_order(client: Client) -> None:
     body = {"queries": [{"id": number % 60} for number in range(300)], "k": 2}
     found = client.post(ONE.format("pictures"), body, {"Accept": "application/x-ndjson"})

@@ -126,7 +126,8 @@ def test_a_new_category_counts_as_missing(tmp_path: Path) -> None:
         (b'{"age": 1e200}', r"column 'age' \(years\): 1e\+200 is not a number, or too large"),
         (b'{"age": 1%s}' % (b"0" * 400), r"column 'age' \(years\): 10+ is not a number, or too large"),
         (b'{"age": Infinity}', r"column 'age' \(years\): inf is not a number"),
-        (b'{"height": 3}', "no value in any column that the collection is known by: age, job, smokes"),
+        (b'{"height": 3}', "no value in any column that the collection is known by: age, job, smokes, income$"),
+        (b'{"job": "astronaut"}', "column 'job': 'astronaut' is none of its 3 categories: "),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, body: bytes, says: str) -> None:

@@ -61,6 +61,11 @@ def listed(path: Path | str, *exclude: str) -> tuple[list[str], dict[str, list[s
         (("x/**/**/y",), ["x/y", "x/z/y"], ["y"]),
         (("[!a]*",), ["b", "a/bc"], ["a", "ab"]),
         (("x[!y]z/a",), ["xaz/a"], ["x/z/a"]),
+        ((r"\#x", r"\!y", r"a\*.jpg", r"b\\c"), ["#x", "!y", "a*.jpg", "b\\c"], ["x", "y", "ab.jpg", "bc"]),
+        ((r"a\[1\].png", r"d\/e\ f"), ["a[1].png", "d/e f"], ["a1.png", "x/d/e f"]),
+        (("a[[:digit:]]",), ["a1", "x/a2/"], ["aa", "a:", "a1]"]),
+        (("[![:alpha:]_]", "x[[:upper:]0]"), ["1", "xA", "x0"], ["a", "_", "xa"]),
+        ((r"a[\]-]b", "c[[]"), ["a]b", "a-b", "c["], ["ab", "a\\b"]),
     ],
 )
 def test_patterns_leave_out_what_a_gitignore_would(
@@ -68,6 +73,12 @@ def test_patterns_leave_out_what_a_gitignore_would(
 ) -> None:
     exclude = Exclude(patterns)
     assert [place for place in (*left_out, *kept) if exclude(place)] == left_out
+
+
+def test_what_is_no_pattern_is_said() -> None:
+    for pattern, said in (("a\\", "stands before nothing"), ("[[:foo:]]", "no set of letters; there are: alnum, ")):
+        with pytest.raises(SourceError, match=said):
+            Exclude([pattern])
 
 
 def test_many_wildcards_take_no_longer_than_few() -> None:

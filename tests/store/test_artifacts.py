@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -10,12 +13,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from aepipe.errors import CorruptError, FullError, NotFoundError
-from aepipe.store import layout
+from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
+from aepipe.store import artifacts, layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import write_durably
 
@@ -304,3 +310,147 @@ def test_other_errors_stay_what_they_are(store: Store) -> None:
         raise RuntimeError("write failed")
     with pytest.raises(PermissionError), store.draft("segment"):
         raise PermissionError(13, "no")
+
+
+def test_what_was_written_is_said_with_its_time(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="aepipe")
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter([10.0, 12.34567])
+        patch.setattr("aepipe.store.artifacts.time", Mock(monotonic=lambda: next(clock)))
+        with store.draft("segment") as draft:
+            ref = draft.finish({"stage": "codes"})
+    record: Any = next(one for one in caplog.records if one.getMessage() == f"{ref} is written")
+    assert (record.ref, record.stage, record.seconds) == (str(ref), "codes", 2.346)
+    with store.draft("model") as draft:
+        other = draft.finish({"a": 1})
+    record = next(one for one in caplog.records if one.getMessage() == f"{other} is written")
+    assert record.stage == "model", "its kind, where its inputs name no stage"
+
+
+def test_a_manifest_says_everything_about_its_artifact(store: Store) -> None:
+    ref = put(store)
+    text = (folder(store, ref) / layout.MANIFEST).read_text()
+    body = json.loads(text)
+    assert text == json.dumps(body, indent=1)
+    assert list(body) == ["schema", "kind", "digest", "created", "inputs", "facts", "outputs", "seal"]
+    assert (body["schema"], body["kind"], body["digest"], body["facts"]) == (1, "segment", ref.digest, {"rows": 3})
+    seal = body.pop("seal")
+    assert seal == digest_of(body)
+    made = store.manifest(ref)
+    assert made.created == body["created"]
+    assert abs((datetime.fromisoformat(made.created) - datetime.now(UTC)).total_seconds()) < 60
+    assert made.created.endswith("+00:00")
+    assert len(made.created) == len("2026-01-01T00:00:00+00:00")
+    with store.draft("segment") as draft:
+        assert store.manifest(draft.finish({"b": 1})).facts == {}
+
+
+def test_digests_of_the_same_text_stay_the_same() -> None:
+    """Stores of earlier versions hold these."""
+    text = '{"a":[1,null],"b":"\\u00e4"}'
+    assert digest_of({"b": "ä", "a": [1, None]}) == hashlib.sha256(text.encode()).hexdigest()
+    inputs = '{"inputs":{"a":1},"kind":"rows"}'
+    assert ref_of("rows", {"a": 1}) == Ref("rows", hashlib.sha256(inputs.encode()).hexdigest())
+
+
+def test_what_is_no_reference_is_said_with_what_is() -> None:
+    with pytest.raises(NotFoundError, match=r"^'thing/abc' is not a reference: backbone, .*, release, a slash and a"):
+        Ref.parse("thing/abc")
+    assert Ref.parse("rows/a/b") == Ref("rows", "a/b")
+
+
+def listed(store: Store, *parts: Ref) -> Ref:
+    """Write rows that are a list of others."""
+    with store.draft("rows") as draft:
+        (draft.path / "rows.json").write_text("{}")
+        return draft.finish({"parts": [str(one) for one in parts]})
+
+
+def part(store: Store, name: str) -> Ref:
+    with store.draft("rows") as draft:
+        (draft.path / "a.txt").write_text(name)
+        return draft.finish({"name": name})
+
+
+def test_a_list_is_checked_with_its_parts(store: Store) -> None:
+    parts = [part(store, name) for name in "ab"]
+    whole = listed(store, *parts)
+    assert store.parts(whole) == tuple(parts)
+    assert store.parts(parts[0]) == ()
+    other = put(store, {"parts": ["rows/none"]})
+    assert store.parts(other) == (), "other kinds are no lists"
+    assert store.path(other)
+    file = folder(store, parts[1]) / "a.txt"
+    file.write_text("more")
+    assert store.path(whole, with_parts=False) == folder(store, whole)
+    for check in (store.path, store.check_lengths, Store(store.root).verified):
+        with pytest.raises(CorruptError, match=rf"{file}: corrupt, it has 4 bytes instead of 1\. Delete the folder"):
+            check(whole)
+    assert store.reuse(whole)
+    store.remove(parts[1])
+    assert not store.reuse(whole)
+    manifest = folder(store, whole) / layout.MANIFEST
+    said = rf"^{manifest}: corrupt, its part rows/{parts[1].short} is not in the store {store.root}\. Delete the folder"
+    with pytest.raises(CorruptError, match=said):
+        store.path(whole)
+    store.check_lengths(parts[0])
+    manifest.write_text("{")
+    assert store.reuse(whole), "whoever opens a damaged list says so"
+
+
+def test_files_are_read_once_by_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, read = put(store), list[str]()
+    plain = artifacts.sha256_of
+
+    def counted(file: Path) -> str:
+        read.append(file.name)
+        return plain(file)
+
+    monkeypatch.setattr(artifacts, "sha256_of", counted)
+    for one in (store, store, store.fresh()):
+        assert one.verified(ref) == folder(store, ref)
+    assert read == ["a.txt", "b.bin"] * 2
+    assert store.remove(ref)
+    put(store)
+    store.verified(ref)
+    assert len(read) == 6, "what was removed is another one"
+
+
+def test_what_is_no_file_is_no_output(store: Store) -> None:
+    ref = put(store)
+    file = folder(store, ref) / "a.txt"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is no file\. Delete the folder {file.parent} and run"):
+        store.path(ref)
+    file.rmdir()
+    with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is missing\. Delete"):
+        store.path(ref)
+
+
+def test_what_the_system_says_of_a_file_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = put(store)
+
+    def refuse(file: Path) -> str:
+        raise OSError(errno.EISDIR if file.name == "a.txt" else errno.EMFILE, "the reason", str(file))
+
+    monkeypatch.setattr(artifacts, "sha256_of", refuse)
+    with pytest.raises(StoreError, match=r"a\.txt: .*the reason"):
+        store.verified(ref)
+    assert store.place("log.jsonl") == f"{store.root}/log.jsonl"
+
+
+def test_the_nearest_folder_upwards_is_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AEPIPE_HOME", raising=False)
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    assert Store.locate().root == inside / ".aepipe", "a new one is made here"
+    (tmp_path / ".aepipe").mkdir()
+    (tmp_path / "a" / ".aepipe").write_text("a file is none")
+    assert Store.locate().root == tmp_path / ".aepipe"
+    (inside / ".aepipe").mkdir()
+    assert Store.locate().root == inside / ".aepipe"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AEPIPE_HOME", "~/mine")
+    assert Store.locate().root == tmp_path / "mine"

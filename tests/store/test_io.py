@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,15 +26,25 @@ from aepipe.release.release import Release
 from aepipe.store import names
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import (
+    REMEDY,
+    append_line,
     array_in,
+    bytes_in,
     check_local,
     check_target,
+    damaged,
     disk_errors_named,
     entries,
     files_below,
+    load_numpy,
     mapped,
+    replacing,
+    seal_file,
+    sealed_json,
     table_errors_named,
     weights_in,
+    write_durably,
+    write_into_folder,
 )
 from aepipe.store.rows import Rows
 from aepipe.store.strings import Strings
@@ -227,3 +244,183 @@ def test_one_bit_of_the_description_of_rows_is_found(store: Store) -> None:
         file.write_text(damaged)
         with pytest.raises(CorruptError, match=r"rows\.json: corrupt, "):
             Rows(rows)
+
+
+def test_what_is_no_array_is_named_with_its_reason(tmp_path: Path) -> None:
+    file = tmp_path / "some.npy"
+    os.mkfifo(file)
+    with pytest.raises(CorruptError, match=r"some\.npy: corrupt, not an array \(.*not a file\); delete the folder"):
+        mapped(file)
+    file.unlink()
+    with pytest.raises(CorruptError, match=r"some\.npy: corrupt, not an array \(.*No such file"):
+        mapped(file)
+    np.save(file, np.arange(3))
+    assert isinstance(mapped(file).base, np.memmap)
+    with file.open("rb") as stream:
+        assert not isinstance(load_numpy(stream), np.memmap)
+    np.save(file, np.array([{}], object), allow_pickle=True)
+    for what in (file, io.BytesIO(file.read_bytes())):
+        with pytest.raises(ValueError, match="allow_pickle|Python objects"):
+            load_numpy(what)
+
+
+def test_damage_names_the_file_of_a_view(tmp_path: Path) -> None:
+    np.save(tmp_path / "some.npy", np.arange(12).reshape(3, 4))
+    array = mapped(tmp_path / "some.npy")
+    said = f"{tmp_path / 'some.npy'}: corrupt, too many; {REMEDY}"
+    assert str(damaged(array, "too many")) == str(damaged(array[1:].T[::2], "too many")) == said
+    assert str(damaged(np.arange(3), "too many")) == f"an array of the store: corrupt, too many; {REMEDY}"
+
+
+@pytest.mark.parametrize(("number", "refused"), [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False), (errno.EINVAL, False)])
+def test_room_is_reserved_where_the_file_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, refused: bool
+) -> None:
+    """A write into a map without room would kill the process."""
+    asked: list[tuple[int, int]] = []
+
+    def reserve(_handle: int, start: int, size: int) -> None:
+        asked.append((start, size))
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "posix_fallocate", reserve)
+    file = tmp_path / "some.npy"
+    if refused:
+        with pytest.raises(OSError, match="no"):
+            array_in(file, np.int32, (4, 5))
+    else:
+        made = array_in(file, np.int32, (4, 5))
+        made[:] = np.arange(20).reshape(4, 5)
+        assert (made.dtype, np.load(file).tolist()) == (np.int32, made.tolist())
+    assert asked == [(0, 128 + 80)]
+
+
+def test_a_small_file_is_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, int]] = []
+    file = tmp_path / "below" / "name"
+
+    def flushed(handle: int) -> None:
+        about = os.fstat(handle)
+        seen.append((stat.S_ISDIR(about.st_mode), 0 if stat.S_ISDIR(about.st_mode) else about.st_size))
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    write_into_folder(file, "äb")
+    assert file.read_bytes() == "äb".encode()
+    assert seen == [(False, 3), (True, 0)], "first its bytes, then its folder"
+    write_durably(file, b"\xff")
+    assert (file.read_bytes(), os.listdir(file.parent)) == (b"\xff", ["name"])
+    seen.clear()
+    append_line(file, "one")
+    append_line(file, "two")
+    assert file.read_bytes() == b"\xff\none\ntwo\n", "a line that was cut off is ended first"
+    assert seen == [(False, 6), (False, 10)]
+    seen.clear()
+    assert seal_file(file) == {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": 10}
+    assert seen == [(False, 10)]
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file"):
+        write_into_folder(tmp_path / "file" / "below" / "x", "text")
+
+
+def test_a_place_of_an_output_is_checked_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "out.csv"
+    check_target(file, overwrite=False)
+    file.write_text("x")
+    check_target(file)
+    wrong = [
+        (tmp_path / "none" / "out", True, rf"none/out: there is no folder {tmp_path / 'none'}; make it first"),
+        (tmp_path, True, "is a folder; name a file in it"),
+        (file, False, r"out\.csv: is there already; say --overwrite, or name another file with --out"),
+    ]
+    for path, overwrite, said in wrong:
+        with pytest.raises(TargetError, match=said):
+            check_target(path, overwrite=overwrite)
+    for refused in (tmp_path, file):
+        monkeypatch.setattr(os, "access", lambda path, how, refused=refused: (path, how) != (refused, os.W_OK))
+        with pytest.raises(StoreError, match=r"out\.csv: cannot be written: no permission"):
+            check_target(file)
+        if refused == file:
+            check_target(tmp_path / "new.csv")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    check_target(Path("new.csv"))
+
+
+def test_a_file_is_replaced_where_all_went_well(tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("old")
+    with replacing(file) as beside:
+        beside.write_text("new")
+        assert beside.parent == tmp_path
+        assert file.read_text() == "old"
+    assert file.read_text() == "new"
+    with pytest.raises(ZeroDivisionError), replacing(file) as beside:
+        beside.write_text("half")
+        raise ZeroDivisionError
+    assert (file.read_text(), os.listdir(tmp_path)) == ("new", ["out"])
+    with pytest.raises(StoreError, match=r"out: cannot be written: no reason"), replacing(file):
+        raise OSError(errno.EPIPE, "no reason", "/elsewhere")
+    with pytest.raises(FullError), replacing(file):
+        raise OSError(errno.EDQUOT, "quota")
+
+
+def test_bytes_below_a_folder_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x").write_bytes(b"12345")
+    (tmp_path / "a" / "y").write_bytes(b"123")
+    (tmp_path / "a" / "lost").symlink_to(tmp_path / "none")
+    assert bytes_in(tmp_path) == 8
+    assert bytes_in(tmp_path / "none") == 0
+    assert [path.name for path in entries(tmp_path / "a", "[bx]")] == ["b"]
+
+
+def test_a_small_file_of_an_artifact_is_compared_with_the_manifest(tmp_path: Path) -> None:
+    file, manifest = tmp_path / "some.json", tmp_path / "manifest.json"
+    file.write_text('{"a": 1}')
+    assert sealed_json(tmp_path, "some.json") == {"a": 1}, "a draft has no manifest yet"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps({"outputs": {"some.json": {"sha256": digest}}}))
+    assert sealed_json(tmp_path, "some.json") == {"a": 1}
+    file.write_text('{"a": 2}')
+    with pytest.raises(CorruptError, match=r"some\.json: corrupt, its sha256 does not match the manifest; delete"):
+        sealed_json(tmp_path, "some.json")
+    for text in ("{", '{"outputs": {}}', '{"outputs": 3}', "[]"):
+        manifest.write_text(text)
+        with pytest.raises(CorruptError, match=r"some\.json: corrupt, it cannot be read \(.+\); delete"):
+            sealed_json(tmp_path, "some.json")
+
+
+@pytest.mark.parametrize(("free", "full"), [((1 << 16) - 1, True), (1 << 16, False)])
+def test_a_disk_without_room_explains_an_error_without_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
+) -> None:
+    looked_at: list[Path] = []
+
+    def usage(path: Path) -> object:
+        looked_at.append(path)
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    root = tmp_path / "not" / "there"
+    for error in (RuntimeError("write failed"), OSError(errno.EIO, "failed", "/elsewhere")):
+        with pytest.raises(FullError if full else type(error)), disk_errors_named(root):
+            raise error
+    assert looked_at == [tmp_path] * 2
+    with pytest.raises(ValueError, match="another"), disk_errors_named(root):
+        raise ValueError("another")
+    for error in (ValueError("x: No space left on device"), ValueError("File too large")):
+        said = rf"{root}: no room left on the disk\. Nothing in the store was changed"
+        with pytest.raises(FullError, match=said), disk_errors_named(root):
+            raise error
+
+
+def test_errors_of_tables_keep_what_the_system_said(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    with pytest.raises(OSError, match="the reason") as caught, table_errors_named(file):
+        raise OSError(errno.EMFILE, "the reason")
+    assert (caught.value.errno, caught.value.filename) == (errno.EMFILE, str(file))
+    with pytest.raises(OSError, match="first") as caught, table_errors_named(file):
+        raise OSError("first\nsecond")
+    assert caught.value.strerror == "first"
+    with pytest.raises(CorruptError, match=r"it cannot be read \(first\); delete"), table_errors_named(file):
+        raise ValueError("first\nsecond")

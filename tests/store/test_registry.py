@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from aepipe.errors import BusyError, CorruptError, NotFoundError, StoreError
-from aepipe.store import registry
+from aepipe.store import names, registry
 from aepipe.store.artifacts import Ref, Store
 
 A, B, C, D = (Ref("release", letter * 64) for letter in "abcd")
@@ -232,5 +236,241 @@ def test_a_locked_name_is_busy_until_its_process_ends(made: Store) -> None:
             pass
         process.kill()
         process.wait()
+    with registry.lock(made, "one"):
+        pass
+
+
+def made_release(store: Store, name: str, created: str, **facts: object) -> Ref:
+    """Write a release of a collection that was made at some time."""
+    with pytest.MonkeyPatch.context() as patch, store.draft("release") as draft:
+        (draft.path / "release.json").write_text("{}")
+        patch.setattr("aepipe.store.artifacts.datetime", Mock(now=lambda _: datetime.fromisoformat(created)))
+        return draft.finish({"name": name, "at": created}, {"name": name, **facts})
+
+
+def test_releases_of_a_collection_are_those_of_its_present_name(made: Store) -> None:
+    late, early = (made_release(made, "one", f"2026-01-0{day}T00:00:00+00:00") for day in (3, 1))
+    other = made_release(made, "two", "2026-01-02T00:00:00+00:00")
+    assert registry.made(made, "one") == [early, late]
+    names.give(made, {other.digest: "one", early.digest: "three"})
+    assert registry.made(made, "one") == [other, late]
+    assert registry.made(made, "three") == [early]
+    (made.root / str(late) / "manifest.json").write_text("{")
+    assert registry.made(made, "one") == [other], "what cannot be read is left out"
+
+
+def test_without_its_log_the_releases_of_a_collection_are_its_past(made: Store) -> None:
+    refs = [made_release(made, "one", f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2, 3)]
+    promote(made, *refs)
+    (made.root / "log.jsonl").unlink()
+    assert registry.unlogged(made) == ["one"]
+    assert registry.previous(made, "one") == refs[1]
+    lines = [registry.Event("2026", "one", "promote", refs[1].digest, refs[2].digest, "x").line()]
+    (made.root / "log.jsonl").write_text("\n".join(lines) + "\n")
+    assert registry.previous(made, "one") == refs[1], "its first line is lost"
+    assert not registry.accepted(made, "one")
+    registry.log(made, registry.Event("2026", "one", "promote", refs[2].digest, refs[2].digest, "x"))
+    assert registry.accepted(made, "one")
+    promote(made, refs[0])
+    for ref in refs[1:]:
+        made.remove(ref)
+    (made.root / "log.jsonl").unlink()
+    with pytest.raises(NotFoundError, match=rf"one: there is no release before {refs[0].short}; `aepipe history`"):
+        registry.previous(made, "one")
+
+
+def test_releases_that_wait_for_a_promotion_are_named(made: Store) -> None:
+    refs = [made_release(made, "one", f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2, 3, 4)]
+    for number, ref in enumerate(refs):
+        os.utime(made.root / str(ref), (number, number))
+    listed = ", ".join(ref.short for ref in refs[1:])
+    with pytest.raises(NotFoundError, match=rf"makes one; these are in the store, for `aepipe promote RELEASE`: {listed}$"):
+        registry.resolve(made)
+
+
+def test_a_name_is_found_however_its_accents_were_typed(made: Store) -> None:
+    promote(made, A, name="caf\u00e9")
+    assert registry.resolve(made, "cafe\u0301") == ("caf\u00e9", A)
+    assert registry.resolve(made) == ("caf\u00e9", A)
+    assert [event.after for event in registry.history(made, "cafe\u0301")] == [A.digest]
+
+
+def test_the_former_name_of_a_collection_leads_to_its_present_one(made: Store) -> None:
+    promote(made, A, name="three")
+
+    def rename(was: str, name: str) -> None:
+        registry.log(made, registry.Event("2026", name, registry.RENAME, A.digest, A.digest, "test", was=was))
+
+    rename("one", "two")
+    assert registry.renamed(made, "one") == "", "nothing is in service there"
+    rename("two", "three")
+    assert registry.renamed(made, "one") == registry.renamed(made, "two") == "three"
+    assert registry.renamed(made, "three") == registry.renamed(made, "other") == ""
+    with pytest.raises(NotFoundError, match="under the name 'one'; it was renamed to three: --name three"):
+        registry.resolve(made, "one")
+    registry.refuse(made, "one", B, why="a refusal uses no name")
+    assert registry.renamed(made, "one") == "three"
+    registry.log(made, registry.Event("2026", "one", "promote", "", B.digest, "made again"))
+    assert registry.renamed(made, "one") == "", "another collection has that name now"
+
+
+def test_a_refusal_is_logged_once_and_changes_nothing(made: Store) -> None:
+    promote(made, A)
+    for why in ("worse", "worse", "much worse", "much worse"):
+        registry.refuse(made, "one", B, why=why)
+    registry.refuse(made, "one", C, why="worse")
+    found = registry.history(made, "one", refused=True)
+    assert [(one.action, one.before, one.after, one.why) for one in found] == [
+        ("promote", "", A.digest, "test"),
+        ("refuse", A.digest, B.digest, "worse"),
+        ("refuse", A.digest, B.digest, "much worse"),
+        ("refuse", A.digest, C.digest, "worse"),
+    ]
+    assert [one.action for one in registry.history(made, "one")] == ["promote"]
+    promote(made, B)
+    registry.refuse(made, "one", B, why="much worse")
+    assert len(registry.history(made, "one", refused=True)) == 6, "it was in service in between"
+    assert registry.history(made, "one", refused=True)[-1].before == B.digest
+    registry.refuse(made, "new", B, why="the first")
+    assert registry.history(made, "new", refused=True)[0].before == ""
+
+
+def test_a_dropped_collection_is_in_the_log_for_those_who_ask(made: Store) -> None:
+    promote(made, A, B, name="one")
+    promote(made, C, name="two")
+    registry.log(made, registry.Event("2026", "one", registry.DROP, B.digest, "", "test"))
+    assert [one.name for one in registry.history(made)] == ["two"]
+    assert [one.action for one in registry.history(made, "one", dropped=True)] == ["promote", "promote", "drop"]
+    promote(made, D, name="one")
+    assert [one.after for one in registry.history(made, "one")] == [D.digest]
+
+
+def test_events_that_change_nothing(made: Store) -> None:
+    event = registry.unchanged("one", A, "no reason")
+    assert (event.name, event.action, event.before, event.after, event.why) == (
+        "one",
+        "promote",
+        A.digest,
+        A.digest,
+        "no reason",
+    )
+    assert abs((datetime.fromisoformat(event.when) - datetime.now(UTC)).total_seconds()) < 60
+    assert registry.history(made) == []
+    assert "was" not in json.loads(event.line())
+    assert json.loads(registry.Event("", "b", "rename", "", "", "", was="a").line())["was"] == "a"
+    assert not registry.is_current(made, "one", A)
+    promote(made, A)
+    assert registry.is_current(made, "one", A)
+    assert not registry.is_current(made, "one", B)
+    (made.root / "service" / "one").write_text("torn")
+    assert not registry.is_current(made, "one", A)
+
+
+def test_a_file_of_ids_without_a_number_is_an_error(made: Store) -> None:
+    assert registry.next_id(made, "one") == 0
+    for torn in (b"x", b"", b"\xff"):
+        made.backend.write("ids/one", torn)
+        with pytest.raises(CorruptError, match="ids/one: corrupt, not one line with a number; write the highest id ever"):
+            registry.next_id(made, "one")
+    made.backend.write("ids/one", b"7\n")
+    ref = made_release(made, "one", "2026-01-01T00:00:00+00:00", next_id=7)
+    higher = made_release(made, "one", "2026-01-02T00:00:00+00:00", next_id=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(made.backend), "swap", lambda *_: pytest.fail("the number does not grow"))
+        registry.keep_next_id(made, "one", ref)
+    registry.keep_next_id(made, "one", higher)
+    assert made.backend.read("ids/one") == b"8\n"
+    registry.keep_next_id(made, "one", ref)
+    assert registry.next_id(made, "one") == 8
+    promote(made, higher, name="two")
+    assert registry.next_id(made, "two") == 8, "who promotes keeps it"
+
+
+@pytest.mark.parametrize(("busy", "fails"), [(names.TRIES - 1, False), (names.TRIES, True)])
+def test_what_others_write_at_the_same_time_is_tried_five_times(
+    made: Store, monkeypatch: pytest.MonkeyPatch, busy: int, fails: bool
+) -> None:
+    ref = made_release(made, "one", "2026-01-01T00:00:00+00:00", next_id=7)
+    plain, left = type(made.backend).swap, 0
+
+    def swap(*given: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise BusyError("another process")
+        plain(*given)
+
+    monkeypatch.setattr(type(made.backend), "swap", swap)
+    for act in (lambda: registry.keep_next_id(made, "one", ref), lambda: names.give(made, {"a": "b"})):
+        left = busy
+        if fails:
+            with pytest.raises(BusyError):
+                act()
+        else:
+            act()
+    assert registry.next_id(made, "one") == (0 if fails else 7)
+    assert names.given(made) == ({} if fails else {"a": "b"})
+
+
+def test_names_are_given_and_forgotten(made: Store) -> None:
+    names.give(made, {A.digest: "new", B.digest: "other"})
+    assert names.present(made, A, "old") == "new"
+    assert names.present(made, C, "old") == "old"
+    names.give(made, {A.digest: None, C.digest: None})
+    assert names.given(made) == {B.digest: "other"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(made.backend), "swap", lambda *_: pytest.fail("nothing is new"))
+        names.give(made, {B.digest: "other"})
+
+
+class Clock:
+    """A clock that goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.25])
+def test_who_waits_for_a_lock_says_so_once_and_gives_up_in_time(
+    made: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wait: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(registry, "time", clock)
+    with registry.lock(made, "one"):
+        holder = (made.root / "locks" / "one").read_text()
+        with pytest.raises(BusyError) as caught, registry.lock(made, "one", wait=wait):
+            pass
+    assert str(caught.value) == f"one: another run is writing to {made.address} ({holder}); wait for its end"
+    assert clock.slept == pytest.approx([0.1, 0.1, 0.05] if wait else [])
+    said = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+    assert said == ([f"one: waiting at most 0 s for the run that is writing ({holder})"] if wait else [])
+
+
+def test_a_lock_without_a_name_belongs_to_another_process(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(registry, "time", clock)
+    (made.root / "locks").mkdir(exist_ok=True)
+    with (made.root / "locks" / "one").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(BusyError, match=r"\(another process\); wait for its end"), registry.lock(made, "one"):
+            pass
+    assert clock.now == pytest.approx(101.0, abs=0.01), "it had a second to say who it is"
+    assert set(clock.slept) == {0.005}
+
+
+def test_a_lock_is_let_go_after_an_error(made: Store) -> None:
+    with pytest.raises(ZeroDivisionError), registry.lock(made, "one"):
+        raise ZeroDivisionError
+    assert (made.root / "locks" / "one").read_text() == ""
     with registry.lock(made, "one"):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from aepipe.errors import CorruptError
 from aepipe.store import rows_writer
-from aepipe.store.rows import Finder, Rejected, Row, Rows, _view
+from aepipe.store.labels import SEPARATOR
+from aepipe.store.rows import Finder, Rejected, Row, Rows, _view, gather, read_quarantine, write_quarantine
 from aepipe.store.rows_writer import RowsWriter
 
 SHAPE = (3, 4, 2)
@@ -198,3 +201,162 @@ def test_a_slice_of_a_column_is_viewed_from_its_own_start() -> None:
     values = [bytes([number] * 3) for number in range(9)]
     whole = pa.array(values, pa.binary(3))
     assert _view(whole.slice(4, 2), 3).tolist() == [[4] * 3, [5] * 3]
+
+
+@pytest.mark.parametrize(
+    ("width", "group", "per_part"),
+    [
+        (24, 4096, 12 * 4096),
+        (1 << 12, 4096, 12 * 4096),
+        (1 << 13, 2048, 16 * 2048),
+        ((1 << 12) + 1, 4095, 12 * 4095),
+        (1 << 24, 1, 16),
+        (1 << 25, 1, 8),
+        (1 << 29, 1, 1),
+    ],
+)
+def test_a_row_group_has_16_megabytes_at_most_and_a_file_256(
+    tmp_path: Path, width: int, group: int, per_part: int
+) -> None:
+    """And 4,096 and 50,000 rows; a file has whole groups."""
+    with RowsWriter(tmp_path, shape=(width,), columns=pa.schema([])) as writer:
+        assert (writer.group, writer._per_part) == (group, per_part)
+    with RowsWriter(tmp_path, shape=(width // 4, 1), columns=pa.schema([]), dtype="float32") as writer:
+        assert writer.group == (group if width % 4 == 0 else 4096)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_another_table_are_added_in_groups(made: tuple[Rows, list[Row]], tmp_path: Path) -> None:
+    """Between others, with all that is counted of them."""
+    table, rows = made
+    several = row(70)
+    several = replace(several, label=f"a{SEPARATOR}b")
+    (tmp_path / "new").mkdir()
+    with RowsWriter(tmp_path / "new", shape=SHAPE, columns=SCHEMA) as writer:
+        assert writer.names == ["price", "source_label", "tags"]
+        writer.append(rows[0])
+        for some in table.tables():
+            writer.extend(some)
+        writer.extend(pa.concat_tables(table.tables()))
+        writer.append(several)
+        writer.close(source="abc", next_id=1)
+    found = Rows(tmp_path / "new")
+    ids = [one.id for one in rows]
+    assert found.ids().tolist() == [ids[0], *ids, *ids, several.id]
+    sizes = [
+        pq.ParquetFile(path).metadata.row_group(number).num_rows
+        for path in sorted((tmp_path / "new").glob("rows-*.parquet"))
+        for number in range(pq.ParquetFile(path).metadata.num_row_groups)
+    ]
+    assert sizes == [1] + [8] * 7 + [5] + [8] * 7 + [5, 1]
+    facts = found.facts
+    assert (facts["rows"], facts["splits"]) == (124, {"test": 2 * 16 + 1, "train": 2 * 45 + 1})
+    assert (facts["labelled"], facts["distinct"], facts["several_labels"]) == (2 * 52 + 1, 50, 1)
+    assert (facts["next_id"], facts["quarantined"], facts["schema"], facts["dtype"]) == (1, 0, 1, "uint8")
+    assert found.several_labels
+    assert not table.several_labels
+    assert "several_labels" not in table.facts
+    assert found.features().tolist() == np.stack([rows[0].features] + [o.features for o in [*rows, *rows, several]]).tolist()
+
+
+def test_files_are_compressed_and_told_apart(made: tuple[Rows, list[Row]], tmp_path: Path) -> None:
+    """Columns whose values are all different have no dictionary; two have no smallest and largest."""
+    for path in sorted((tmp_path / "rows").glob("rows-*.parquet")):
+        metadata = pq.ParquetFile(path).metadata
+        columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
+        columns = [column for column in columns if "." not in column.path_in_schema]
+        assert {column.compression for column in columns} == {"ZSTD"}
+        unique = {column.path_in_schema for column in columns if "RLE_DICTIONARY" not in column.encodings}
+        assert unique == {"id", "key", "sha256", "place", "features"}
+        assert {column.path_in_schema for column in columns if not column.is_stats_set} == {"features", "sha256"}
+    schema = pq.read_schema(tmp_path / "rows" / "rows-00000.parquet")
+    assert [name for name in schema.names if not schema.field(name).nullable] == [
+        "id",
+        "key",
+        "sha256",
+        "place",
+        "split",
+        "features",
+    ]
+    assert schema.names == ["id", "key", "sha256", "place", "label", "split", "price", "source_label", "tags", "features"]
+
+
+def test_a_few_row_groups_are_kept(made: tuple[Rows, list[Row]], monkeypatch: pytest.MonkeyPatch) -> None:
+    table, rows = made
+    expected = np.stack([one.features for one in rows])
+    read: list[int] = []
+    plain = Rows._group
+
+    def counted(self: Rows, number: int) -> NDArray[Any]:
+        read.append(number)
+        return plain(self, number)
+
+    monkeypatch.setattr(Rows, "_group", counted)
+    table = Rows(table.folders[0])
+    for place in (0, 7, 8, 16, 24, 0, 24, 31):
+        np.testing.assert_array_equal(table.feature(place), expected[place])
+    assert read == [0, 1, 2, 3], "four groups are kept"
+    table.feature(32)
+    table.feature(8)
+    assert read == [0, 1, 2, 3, 4, 1], "the one that was not asked for lately made room"
+    asked = np.array([60, 0, 59, 33, 33])
+    np.testing.assert_array_equal(table.features_at(asked), expected[asked])
+    assert table.features_at(asked).dtype == np.uint8
+    assert table.features_at(np.zeros(0, np.int64)).shape == (0, *SHAPE)
+
+
+def test_facts_of_some_rows(made: tuple[Rows, list[Row]]) -> None:
+    table, rows = made
+    assert table.own_schema == pa.schema({"price": pa.float64(), "label": pa.string(), "tags": pa.list_(pa.string())})
+    wanted = np.array([rows[60].id, 5, rows[3].id])
+    assert table.digests_of(wanted) == {rows[at].id: rows[at].sha256 for at in (3, 60)}
+    assert table.ids("test").tolist() == [one.id for one in rows if one.split == "test"]
+    assert (table.parts, table.part_names, table.is_listed) == ([table], [], False)
+    assert table.runs().tolist() == [[1000 + 3 * number, 1] for number in range(61)]
+    other = Rows(table.folders[0], ids=np.arange(61))
+    assert (other.ids().tolist(), other.is_listed) == (list(range(61)), True)
+    assert [one.id for one in other.records()] == list(range(61))
+    assert other.runs().tolist() == [[0, 61]]
+    assert [block.column("id").to_pylist() for block in other.tables()][:2] == [list(range(8)), list(range(8, 16))]
+    assert list(other.each_key()) == other.keys() == [one.key for one in rows]
+    batches = [ids.tolist() for ids, _ in other.batches(40)]
+    assert batches == [list(range(40)), list(range(40, 61))]
+
+
+def test_the_quarantine_tells_items_from_files(tmp_path: Path) -> None:
+    rejected = [Rejected("a", "x/a", "truncated"), Rejected("b", "x/b", "too large")]
+    assert write_quarantine(tmp_path / "q", rejected, [("notes.txt", "not a picture", 1), ("", "hidden", 7)]) == 2
+    assert read_quarantine(tmp_path / "q") == [
+        {"key": "a", "place": "x/a", "reason": "truncated", "what": "unreadable", "count": 1},
+        {"key": "b", "place": "x/b", "reason": "too large", "what": "unreadable", "count": 1},
+        {"key": "", "place": "notes.txt", "reason": "not a picture", "what": "passed over", "count": 1},
+        {"key": "", "place": "", "reason": "hidden", "what": "passed over", "count": 7},
+    ]
+    assert write_quarantine(tmp_path / "none", []) == 0
+    assert read_quarantine(tmp_path / "none") == []
+    pq.write_table(pa.table({"key": ["a"], "place": ["x"], "reason": ["old"]}), tmp_path / "old")
+    assert read_quarantine(tmp_path / "old") == [
+        {"key": "a", "place": "x", "reason": "old", "what": "unreadable", "count": 1}
+    ]
+    (tmp_path / "old").write_bytes(b"no table")
+    with pytest.raises(CorruptError, match=rf"^{tmp_path / 'old'}: corrupt, not readable \([^\n]+\)$"):
+        read_quarantine(tmp_path / "old")
+
+
+@pytest.mark.parametrize("held", [1, 24 * 5, 24 * 5 + 23, 24 * 100])
+def test_selections_are_gathered_in_blocks(
+    made: tuple[Rows, list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    table, rows = made
+    monkeypatch.setattr("aepipe.store.rows.BLOCK_BYTES", held)
+    asked, told = {"one": np.array([60, 0, 7, 7]), "two": np.array([24, 23])}, list[int]()
+    found = gather(table, asked, tmp_path, told.append)
+    for name, places in asked.items():
+        np.testing.assert_array_equal(found[name], np.stack([rows[at].features for at in places]))
+    size = max(1, held // 24)
+    assert told == [*range(size, 61, size), 61]
+    floats = write(tmp_path / "floats", [row(number, "float32", (5,)) for number in range(9)], shape=(5,), dtype="float32")
+    monkeypatch.setattr("aepipe.store.rows.BLOCK_BYTES", 4 * 5 * 4)
+    told.clear()
+    assert gather(floats, {"some": np.array([8])}, tmp_path, told.append)["some"].dtype == np.float32
+    assert told == [4, 8, 9]

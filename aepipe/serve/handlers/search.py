@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from aepipe.errors import AepipeError
 from aepipe.index.remote import Ask
 from aepipe.release import shards
+from aepipe.release.release import Release
 from aepipe.release.search import Question
 from aepipe.release.words import Mixture
 from aepipe.serve import asking, searching
@@ -27,6 +28,7 @@ from aepipe.serve.plans import is_plain, release_of
 from aepipe.serve.pool import Pool
 from aepipe.serve.problems import BadRequestError, MediaTypeError, MissingError, words_of
 from aepipe.serve.requests import (
+    ASKED,
     MOST_QUERIES,
     MOST_UPLOADS,
     Asked,
@@ -59,7 +61,7 @@ async def search_get(request: Request) -> Response:
     options = options_of(tuple(rest))
     queries = queries or _words_alone(options)
     if not queries:
-        raise BadRequestError("nothing is asked: give id, key, code, text or handle, or plus and minus")
+        raise BadRequestError(_nothing(served(request, release_of(options)).release))
     if len(queries) > MOST_QUERIES:
         raise BadRequestError(f"{len(queries):,} questions; {MOST_QUERIES:,} are taken at a time")
     one = service.catalog.pinned(request.path_params["name"], release_of(options))
@@ -72,6 +74,13 @@ async def search_get(request: Request) -> Response:
         found = await service.batches.ask(one, options, queries[0], alone=alone)
         return Ready(found, raw)
     return await _answered(request, one, queries, options, headers)
+
+
+def _nothing(release: Release) -> str:
+    """Return what a collection can be asked in an address that asks nothing."""
+    kinds = [kind for kind in (*asking.kinds_of(release), "handle") if kind in ASKED]
+    words = ", or plus and minus" if "text" in kinds else ""
+    return f"nothing is asked: give {', '.join(kinds[:-1])} or {kinds[-1]}{words}"
 
 
 async def search_post(request: Request) -> Response:

@@ -350,9 +350,18 @@ def _chosen(path: Path, wanted: str | None, tables: dict[str, bool]) -> str:
         return proper[0]
     listed = ", ".join(tables) or "none"
     if wanted is None:
-        count = f"{sum(tables.values()):,} tables and {sum(not one for one in tables.values()):,} views"
-        raise SourceError(f'{path}: has {count}: {listed}; say table = "…" or query = "SELECT …" under [source]')
+        several = f"has {_counted(tables)}: {listed}"
+        raise SourceError(
+            f'{path}: {several}; say which with --set source.table=NAME, or in a recipe table = "…" or '
+            f'query = "SELECT …" under [source]'
+        )
     raise SourceError(f"{path}: no table {wanted!r}; it has: {listed}")
+
+
+def _counted(tables: dict[str, bool]) -> str:
+    views = sum(not one for one in tables.values())
+    more = f" and {views:,} view{'s' * (views != 1)}" if views else ""
+    return f"{len(tables) - views:,} table{'s' * (len(tables) - views != 1)}{more}"
 
 
 def _sqlite(path: Path) -> sqlite3.Connection:

@@ -123,14 +123,19 @@ def columns(path: Path, name: str, given: Given | None = None) -> pa.Schema:
     return found
 
 
-def first_cells(path: Path, column: pa.Field) -> list[object]:
+def first_cells(path: Path, column: pa.Field, select: Select = ONLY_TABLE) -> list[object]:
     """Return the first values of a column of a file with types, without the missing ones.
+
+    Args:
+        path: of the file.
+        column: of it.
+        select: the table or the query, where the file is a database.
 
     Raises:
         SourceError: it cannot be read.
     """
     # A column without values at its beginning is not read to its end.
-    batches = islice(typed.table_of(path).batches([column.name], _FIRST), _FIRST)
+    batches = islice(typed.table_of(path, select).batches([column.name], _FIRST), _FIRST)
     cells = (value for batch in batches for value in batch.column(0).to_pylist() if value is not None)
     return list(islice(cells, _FIRST))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from aepipe.sources.notation import number, present, read_number
 
 VERSION = 1
 FARTHEST = 5.0
+NAMED = 8  # columns or categories in a message
 
 
 def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
@@ -56,11 +57,22 @@ def decoder(features: Mapping[str, Any], folder: Path | None = None) -> Decode:
             start = end
         # A row without any value cannot be compared with others.
         if np.isnan(found).all():
-            known = ", ".join(column["name"] for column in columns[:8])
-            raise ItemError(key, f"no value in any column that the collection is known by: {known}, ...")
+            raise ItemError(key, _why_empty(columns, record))
         return found
 
     return row
+
+
+def _why_empty(columns: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> str:
+    """Return why a row has no cell: its values are none of the categories, or stand in other columns."""
+    for column in columns:
+        value = present(record.get(column["name"]))
+        if value is not None and column["kind"] not in {"number", "date"}:
+            levels = [str(level) for level in column["levels"]]
+            some = ", ".join(levels[:NAMED]) + (", ..." if len(levels) > NAMED else "")
+            return f"column {column['name']!r}: {value!r} is none of its {len(levels)} categories: {some}"
+    known = ", ".join(column["name"] for column in columns[:NAMED]) + (", ..." if len(columns) > NAMED else "")
+    return f"no value in any column that the collection is known by: {known}"
 
 
 def cells_of(column: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import { get, root, type Facts } from "../api";
 import { t } from "../i18n";
+import { Waiting } from "../parts/waiting";
 import { useLoaded } from "../state";
 
 interface Parameter {
@@ -28,6 +29,7 @@ export function DocsScreen({ facts }: { facts: Facts }) {
       <p class="summary">
         {t("docs_text")} <a href={`${root}/openapi.json`}>openapi.json</a>
       </p>
+      <Waiting found={found} />
       {Object.entries(found.value?.paths ?? {}).flatMap(([path, methods]) =>
         Object.entries(methods).map(([method, one]) => (
           <details key={method + path}>

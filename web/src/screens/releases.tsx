@@ -3,6 +3,7 @@
 import { get, getWhenDone, path, query, type Difference, type Facts, type ReleaseEvent } from "../api";
 import { date, decimal, percent, t } from "../i18n";
 import { Tile } from "../parts/tile";
+import { Waiting } from "../parts/waiting";
 import { address, change, type Place, useLoaded } from "../state";
 
 export function ReleasesScreen({ facts, place }: { facts: Facts; place: Place }) {
@@ -18,6 +19,7 @@ export function ReleasesScreen({ facts, place }: { facts: Facts; place: Place })
       <h1>{t("releases")}</h1>
       <p class="summary">{t("rel_text")}</p>
       {before && <Differing facts={facts} before={before} />}
+      <Waiting found={found} />
       <ol class="events">
         {events.map((one, place) => (
           <li key={place} class={one.action}>

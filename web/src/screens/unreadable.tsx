@@ -3,6 +3,7 @@
 import { get, path, Problem, type Facts, type Unreadable } from "../api";
 import { number, t } from "../i18n";
 import { copy } from "../parts/item";
+import { Waiting } from "../parts/waiting";
 import { useLoaded } from "../state";
 
 export function UnreadableScreen({ facts }: { facts: Facts }) {
@@ -15,11 +16,7 @@ export function UnreadableScreen({ facts }: { facts: Facts }) {
     <main id="content" class="page">
       <h1>{t("unreadable")}</h1>
       <p class="summary">{none || found.value?.length === 0 ? t("unread_none") : t("unread_text")}</p>
-      {found.error && !none && (
-        <p class="notice" role="alert">
-          {t("failed", { text: found.error.message })}
-        </p>
-      )}
+      {!none && <Waiting found={found} />}
       {found.value?.map((one) => (
         <details key={`${one.what} ${one.reason}`} class="reason">
           <summary>
