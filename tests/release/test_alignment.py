@@ -303,3 +303,14 @@ def test_each_pair_of_two_pictures_is_looked_at_once() -> None:
     parts = [np.array([[3, 1], [1, 3], [2, 2]]), np.array([[0, 5], [1, 3]])]
     assert copies._unique(parts).tolist() == [[0, 5], [1, 3]]
     assert copies._unique([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("count", "looked"), [(1, False), (2, True), (5, True), (6, False)])
+def test_views_of_so_many_pictures_are_compared(count: int, looked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_VIEWED", 5)
+    seen = np.random.default_rng(0).normal(size=(count, 3, 4)).astype(np.float32)
+    found = copies._by_view(seen)
+    assert bool(found) is looked
+    if looked:
+        near = copies.near_views(seen[:, 0], seen)
+        assert found[0].tolist() == [[row, other] for row in range(count) for other in near[row].tolist()]

@@ -13,8 +13,10 @@ from aepipe import recipe as recipes
 from aepipe.api import Collection
 from aepipe.pipeline import publish, score
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.release import unusual
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import Found
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -97,3 +99,10 @@ def test_a_release_without_the_files_still_answers(opened: Collection, tmp_path:
     old.__dict__["space"] = None
     (answer,) = Collection(opened.store, old).answers(*noise(1))
     assert answer.hits
+
+
+def test_the_nearest_row_is_by_code_even_where_embeddings_order_hits() -> None:
+    ids, far = np.array([4, 7]), np.array([3, 1], np.uint16)
+    assert unusual._of_rows(Found(ids, far, [0.9, 0.8], 0)) == (pytest.approx(np.log(0.1 + 1e-3)), 0)
+    assert unusual._of_rows(Found(ids, far, None, 1)) == (1.0, 1)
+    assert unusual._of_rows(Found(ids, far)) == (3.0, 3)

@@ -162,3 +162,23 @@ def test_advice_is_given_where_it_works(kind: str, backbone: str | None, said: s
     found = advice(SimpleNamespace(recipe=recipe))  # type: ignore[arg-type]
     assert found.startswith(said)
     assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(("weight", "wrong"), [(0.0, False), (1.0, False), (-0.01, True), (1.01, True)])
+def test_a_weight_is_a_share(weight: float, wrong: bool) -> None:
+    if not wrong:
+        assert Mixture(("rain",), weight=weight).weight == weight
+        return
+    with pytest.raises(QueryError, match=f"weight: a number from 0 to 1 is wanted, not {weight}"):
+        Mixture(("rain",), weight=weight)
+
+
+def test_words_of_mixtures_are_texts_or_lists() -> None:
+    assert Mixture.of("rain", ["snow", "ice"], None) == Mixture(("rain",), ("snow", "ice"))
+    assert Mixture.of((), (), 0.25) == Mixture(weight=0.25)
+    assert bool(Mixture(("a",)))
+    assert bool(Mixture(minus=("a",)))
+    assert not Mixture(weight=0.9)
+    for given in ((("",), ()), ((), (" ",))):
+        with pytest.raises(QueryError, match="words to add or to leave out are empty"):
+            Mixture(*given)
