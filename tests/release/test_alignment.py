@@ -314,3 +314,13 @@ def test_views_of_so_many_pictures_are_compared(count: int, looked: bool, monkey
     if looked:
         near = copies.near_views(seen[:, 0], seen)
         assert found[0].tolist() == [[row, other] for row in range(count) for other in near[row].tolist()]
+
+
+def test_both_pictures_are_whole_where_all_cells_around_are_inside() -> None:
+    given = pictures(1, 16)
+    first, seen, whole = alignment._laid(given, given, np.array([[1, 0, 0.5, 0, 1, 0.25]], np.float32))
+    assert first is given
+    inside = np.pad(np.pad(np.ones((14, 12)), ((0, 2), (0, 4)))[None], ((0, 0), (1, 1), (1, 1)), "edge")[0]
+    around = np.min([inside[i : i + 16, j : j + 16] for i in range(3) for j in range(3)], axis=0)
+    assert whole[0].tolist() == around.tolist()
+    np.testing.assert_allclose(seen[0, :13, :11], given[0, 2:15, 4:15], atol=1e-4)
