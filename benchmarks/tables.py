@@ -544,6 +544,28 @@ TABLES: Mapping[str, Table] = {
             "CPU s": "{cpu_s:,.0f}",
         },
     ),
+    "kept": Table(
+        ("kept",),
+        "kept",
+        {
+            "features kept": "{kept}",
+            "night": "{night}",
+            "read, CPU s": "{read_s:.1f}",
+            "encode, CPU s": "{encode_s:.1f}",
+            "rows written, MB": "{rows_mb:,.1f}",
+            "listings written, MB": "{listing_mb:,.1f}",
+            "codes written, MB": "{segment_mb:,.1f}",
+        },
+    ),
+    "segments": Table(
+        ("segments",),
+        "segments",
+        {
+            "segments of codes": "{segments:,}",
+            "CPU s": "{cpu_s:.3f}",
+            "of one segment": "{of_one:.2f}",
+        },
+    ),
     # operations.md
     "bombs": Table(
         ("bombs",),
