@@ -170,6 +170,17 @@ def test_a_dropped_collection_leaves_what_others_share(store: Store) -> None:
     assert lifecycle.verify(store, twin)
 
 
+@pytest.mark.parametrize("reader", ["pictures", "holidays"])
+def test_rows_that_the_last_run_of_another_one_got_stay(store: Store, reader: str) -> None:
+    """A run that has no release yet goes on from them."""
+    make_release(store, name="pictures", n=20, shape=SHAPE)
+    rows = Release.open(store).part("rows")
+    reading.keep(store, reader, rows, {"files": 20})
+    collections.drop(store, "pictures")
+    assert store.has(rows) is (reader == "holidays")
+    assert reading.facts_of(store, "holidays", rows).get("files") == (20 if reader == "holidays" else None)
+
+
 def test_a_new_collection_under_a_dropped_name_begins_anew(store: Store) -> None:
     two_releases(store)
     collections.drop(store, "pictures")

@@ -211,7 +211,15 @@ def test_files_are_encoded_in_groups(store: Store, monkeypatch: pytest.MonkeyPat
     files = [str(file) for file in sorted(pictures_of(store).rglob("*.png"))[:5]]
     whole = [one.code for one in queries.questions_from_paths(release, files)]
     monkeypatch.setattr(queries, "AT_ONCE", 2)
+    sizes, encode = list[int](), release.encoder.encode
+
+    def counted(items: Any) -> Any:
+        sizes.append(len(items))
+        return encode(items)
+
+    monkeypatch.setattr(release.encoder, "encode", counted)
     found = [one.code for one in queries.questions_from_paths(release, files)]
+    assert sizes == [2, 2, 1]
     assert None not in found
     assert [one.hex() for one in found if one] == [one.hex() for one in whole if one]
 
