@@ -143,6 +143,8 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     derived = put(store, "segment", of=str(Release.open(store, "pictures").part("scores")))
     (store.work(derived) / "checkpoint").write_bytes(b"half")
     (store.work(alone) / "checkpoint").write_bytes(b"half")
+    for note in (layout.Root.metrics("pictures"), layout.Root.report("pictures")):
+        store.backend.write(note, b"of a run")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
     assert len(wanted.releases) == 2
