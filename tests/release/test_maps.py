@@ -184,6 +184,9 @@ def test_rows_that_are_not_on_a_map_have_no_point(made: maps.Map) -> None:
     bare.ids, bare.x, bare.y = made.ids[:0], made.x[:0], made.y[:0]
     assert bare.points_of(ids).tolist() == []
     assert bare.near(1.0, 2.0, 3.0, 4).tolist() == []
+    one = maps.Map.__new__(maps.Map)
+    one.ids = np.array([7])
+    assert one.points_of(np.array([6, 7, 8])).tolist() == [0]
 
 
 def test_points_within_a_radius_are_those_of_all_distances(made: maps.Map) -> None:

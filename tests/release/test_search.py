@@ -211,7 +211,15 @@ def test_files_are_encoded_in_groups(store: Store, monkeypatch: pytest.MonkeyPat
     files = [str(file) for file in sorted(pictures_of(store).rglob("*.png"))[:5]]
     whole = [one.code for one in queries.questions_from_paths(release, files)]
     monkeypatch.setattr(queries, "AT_ONCE", 2)
+    sizes, encode = list[int](), release.encoder.encode
+
+    def counted(items: Any) -> Any:
+        sizes.append(len(items))
+        return encode(items)
+
+    monkeypatch.setattr(release.encoder, "encode", counted)
     found = [one.code for one in queries.questions_from_paths(release, files)]
+    assert sizes == [2, 2, 1]
     assert None not in found
     assert [one.hex() for one in found if one] == [one.hex() for one in whole if one]
 
@@ -276,10 +284,12 @@ def test_wrong_options_are_named(release: Release, name: str, value: object, sai
 
 
 def test_options_at_their_borders(release: Release) -> None:
-    found = search_options(release, {"k": 1, "radius": 0, "oversample": 1, "where": []})
+    given: Any = {"k": 1, "radius": 0, "oversample": 1, "where": []}
+    found = search_options(release, given)
     assert (found.top, found.radius, found.factor, found.strict) == (1, 0, 1, True)
     assert found.where is not None
-    assert (found.where.dtype, found.where.tolist()) == (np.int64, [])
+    assert found.where.dtype == np.int64
+    assert found.where.tolist() == []
     plain = search_options(release, {"where": np.array([3, 1], np.uint8), "fast": True})
     assert (plain.top, plain.radius, plain.factor, plain.strict) == (None, None, None, False)
     assert plain.where is not None

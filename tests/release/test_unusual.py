@@ -107,7 +107,9 @@ def test_a_release_without_the_files_still_answers(opened: Collection, tmp_path:
 
 def test_the_nearest_row_is_by_code_even_where_embeddings_order_hits() -> None:
     ids, far = np.array([4, 7]), np.array([3, 1], np.uint16)
-    assert unusual._of_rows(Found(ids, far, [0.9, 0.8], 0)) == (pytest.approx(np.log(0.1 + 1e-3)), 0)
+    figure, least = unusual._of_rows(Found(ids, far, [0.9, 0.8], 0))
+    assert figure == pytest.approx(np.log(0.1 + 1e-3))
+    assert least == 0
     assert unusual._of_rows(Found(ids, far, None, 1)) == (1.0, 1)
     assert unusual._of_rows(Found(ids, far)) == (3.0, 3)
 
@@ -130,5 +132,6 @@ def test_figures_of_documents_are_the_length_of_their_embedding_and_their_unknow
     assert [set(one) for one in unusual.figures_of(read_by_a_network, np.zeros((3, 2)), found, asked)] == [
         {"faint"}
     ] * 3
-    for scores in ({}, {"strangers": {}}):
+    unmeasured: list[dict[str, Any]] = [{}, {"strangers": {}}]
+    for scores in unmeasured:
         assert unusual.figures_of(documents({}, scores), np.zeros((3, 2)), found, asked) == [{}, {}, {}]
