@@ -43,7 +43,7 @@ def _maps(count: int, rng: np.random.Generator) -> Floats:
 
 def _lit(pictures: Floats, rng: np.random.Generator) -> Floats:
     factor = rng.uniform(0.6, 1.7, (len(pictures), 1, 1)).astype(np.float32)
-    return (pictures * factor).clip(0, 1)
+    return pictures * factor
 
 
 def _noisy(pictures: Floats, rng: np.random.Generator) -> Floats:

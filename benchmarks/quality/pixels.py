@@ -88,7 +88,7 @@ def measured(path: Path, seed: int, most: int, *, plain: bool) -> tuple[float, d
     for name, fit in (("itq", fit_itq), ("lsh", fit_lsh)):
         baseline = fit(flat[0], BITS, seed)
         codes[name] = [baseline.codes(one) for one in flat]
-    found = {name: means(retrieval(*both, classes, truth)) for name, both in codes.items()}
+    found = {name: means(retrieval(both[0], both[1], classes, truth)) for name, both in codes.items()}
     return seconds, found | {"float": exact(path, most)}
 
 

@@ -13,7 +13,7 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import cost_model
 from aepipe.index.kinds import auto, flat, hnsw, ivf, multihash
 from aepipe.index.postings import group
-from aepipe.index.scan import Scan
+from aepipe.index.scan import Scan, swig
 from tests.index.test_kinds import near_codes
 
 OFFSETS = np.arange(2000)
@@ -29,7 +29,7 @@ def test_there_are_four_cells_for_each_root_of_codes(codes: int, cells: int) -> 
     assert ivf.usual_cells(codes) == cells
 
 
-@pytest.mark.parametrize(("codes", "asked", "cells"), [(1, 0, 1), (2, 0, 2), (300, 0, 69), (300, 7, 7), (30, 31, 30)])
+@pytest.mark.parametrize(("codes", "asked", "cells"), [(1, 0, 1), (2, 0, 2), (60, 0, 31), (60, 7, 7), (30, 31, 30)])
 def test_codes_are_split_into_cells(codes: int, asked: int, cells: int, capfd: pytest.CaptureFixture[str]) -> None:
     """Few codes for each cell are no reason for a warning."""
     engine = ivf.build(random_codes(codes), OFFSETS, cells=asked, probes=5)
@@ -49,16 +49,18 @@ def test_no_more_cells_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_cells_are_fitted_to_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 codes for each cell, each once, in the order of the codes."""
-    codes, seen = random_codes(300), []
+    """As many codes for each cell, each once, in the order of the codes."""
+    codes, seen = random_codes(38), []
+    assert ivf.FIT_CODES_PER_CELL == 64
+    monkeypatch.setattr(ivf, "FIT_CODES_PER_CELL", 8)
 
-    class Watched(ivf.swig.IndexBinaryIVF):  # type: ignore[misc]
+    class Watched(swig.IndexBinaryIVF):  # type: ignore[name-defined,misc]
         def train(self, packed: np.ndarray) -> None:
             seen.append(packed.copy())
             super().train(packed)
 
-    monkeypatch.setattr(ivf.swig, "IndexBinaryIVF", Watched)
-    for cells, count in ((2, 128), (4, 256), (5, 300)):
+    monkeypatch.setattr(swig, "IndexBinaryIVF", Watched)
+    for cells, count in ((2, 16), (4, 32), (5, 38)):
         ivf.build(codes, OFFSETS, cells=cells)
         places = [int(np.flatnonzero((codes.packed == one).all(axis=1))[0]) for one in seen[-1]]
         assert len(places) == count
@@ -105,13 +107,13 @@ def test_a_graph_is_searched_at_least_as_broadly_as_hits_are_wanted(
     k: int, breadth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, seen = hnsw.build(random_codes(300), OFFSETS, breadth=50), []
-    plain = hnsw.swig.SearchParametersHNSW
+    plain = swig.SearchParametersHNSW
 
     def watched(**given: int) -> Any:
         seen.append(given)
         return plain(**given)
 
-    monkeypatch.setattr(hnsw.swig, "SearchParametersHNSW", watched)
+    monkeypatch.setattr(swig, "SearchParametersHNSW", watched)
     found = engine.nearest(engine.packed[:3], k)
     assert seen == [{"efSearch": breadth}]
     assert np.bincount(found.query).tolist() == [min(k, 300)] * 3
@@ -164,12 +166,12 @@ def test_auto_takes_look_ups_where_they_cost_less_than_a_share_of_a_scan(
 
 @pytest.mark.parametrize("recall", [0.3, 0.8, 0.97])
 def test_auto_takes_the_fewest_probes_that_reach_the_recall(recall: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = random_codes(600)
+    codes = random_codes(150)
     monkeypatch.setattr(auto, "scan_cost", lambda *_: 1e9)
     monkeypatch.setattr(multihash, "looked_at", lambda *_: None)
     built = auto.build(codes, OFFSETS, recall=recall)
     assert isinstance(built, ivf.Ivf)
-    places = np.sort(np.random.default_rng(0).choice(600, 500, replace=False))
+    places = np.sort(np.random.default_rng(0).choice(150, 150, replace=False))
     tried = dict(ivf.recalls(built, places, (1 << power for power in itertools.count())))
     assert built.probes == min(probes for probes, found in tried.items() if found >= recall)
     assert built.options == {"cells": 0, "probes": built.probes}

@@ -13,7 +13,8 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import cost_model, scan
 from aepipe.index.cost_model import Reach, bound, candidates, compare_cost, measured, n_values, scan_cost, stage_cost
 from aepipe.index.postings import group
-from tests.index.test_kinds import few_codes, near_codes
+from tests.index.test_hamming import few_codes
+from tests.index.test_kinds import near_codes
 
 FAR = [[0, 1, 2, 3], [1, 2, 3, 9], [2, 5, 5, 9], []]
 """Distances of the 1st, 10th and 100th other row of four rows; there are no 1,000 others."""
@@ -75,10 +76,13 @@ def test_a_plan_pays_for_a_stage_and_for_what_it_leaves_open() -> None:
     assert two == pytest.approx(25_000 + 2 * 33 * 100 + 10 * 1000)
     assert three == pytest.approx(25_000 + 2 * (1 + 32 + comb(32, 2)) * 100 + 10 * 10_000)
     last = three + 0.25 * scan_
-    assert reach.plan(100, 64, codes) == (pytest.approx(two + 0.75 * last), 1)
+    cost, begin = reach.plan(100, 64, codes)
+    assert cost == pytest.approx(two + 0.75 * last)
+    assert begin == 1
     assert two + 0.75 * last < last < scan_
     cost, begin = reach.plan(10, 64, codes)
-    assert (cost, begin) == (pytest.approx(one + 0.75 * (two + 0.25 * last)), 0)
+    assert cost == pytest.approx(one + 0.75 * (two + 0.25 * last))
+    assert begin == 0
     assert reach.cost(10, 64, codes) == cost
     assert reach.plan(1000, 64, codes) == (scan_, None)
     assert reach.plan(10, 64, 100) == (scan_cost(64, 100), None)

@@ -62,7 +62,7 @@ def test_few_records_and_none(place: Path | None) -> None:
     partitions.put(np.array([7, 5, 6]), np.array([7, 5, 6]), np.array([0.5, 1.5, 2.5], np.float32))
     partitions.put(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
     ((own, more),) = partitions
-    assert (own.tolist(), more.tolist(), more.dtype) == ([7, 5, 6], [0.5, 1.5, 2.5], np.float32)
+    assert (own.tolist(), more.tolist(), more.dtype.name) == ([7, 5, 6], [0.5, 1.5, 2.5], "float32")
     empty = Partitions(np.zeros(0, np.int64), place)
     empty.put(np.zeros(0, np.int64), np.zeros(0, np.int64))
     assert list(empty) == []

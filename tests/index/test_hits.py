@@ -33,7 +33,7 @@ def ragged(hits: list[Triple], queries: int = 5) -> RaggedHits:
 
 def triples(hits: RaggedHits) -> list[Triple]:
     """Return the hits as a list, after a look at types and borders."""
-    assert (hits.ids.dtype, hits.distances.dtype, hits.offsets.dtype) == (np.int64, np.uint16, np.int64)
+    assert (hits.ids.dtype.name, hits.distances.dtype.name, hits.offsets.dtype.name) == ("int64", "uint16", "int64")
     assert hits.offsets[0] == 0
     assert hits.offsets[-1] == len(hits.ids) == len(hits.distances)
     found = []
@@ -58,11 +58,15 @@ def test_queries_without_hits_have_none() -> None:
         assert triples(hits) == []
     assert (len(RaggedHits.none(3)), len(ragged([], 3)), len(ragged([], 1))) == (3, 3, 1)
     none = Hits.none(3, 2)
-    assert (none.ids.dtype, none.distances.dtype, none.count.dtype) == (np.int64, np.uint16, np.int64)
+    assert (none.ids.dtype.name, none.distances.dtype.name, none.count.dtype.name) == ("int64", "uint16", "int64")
     assert (none.ids.tolist(), none.count.tolist(), len(none)) == ([[NO_ID] * 2] * 3, [0] * 3, 3)
     assert none.distances.tolist() == [[NO_DISTANCE] * 2] * 3
     codes = CodeHits.none()
-    assert (codes.query.dtype, codes.distances.dtype, codes.positions.dtype) == (np.int64, np.uint16, np.int64)
+    assert (codes.query.dtype.name, codes.distances.dtype.name, codes.positions.dtype.name) == (
+        "int64",
+        "uint16",
+        "int64",
+    )
     assert len(codes) == len(codes.query) == len(codes.distances) == len(codes.positions) == 0
 
 
@@ -93,7 +97,7 @@ def test_the_first_hits_make_a_table(queries: int, k: int) -> None:
     given = sorted((query % queries, far, row) for query, far, row in drawn(4))
     table = ragged(given, queries).first(k)
     assert table.ids.shape == table.distances.shape == (queries, k)
-    assert (table.ids.dtype, table.distances.dtype, table.count.dtype) == (np.int64, np.uint16, np.int64)
+    assert (table.ids.dtype.name, table.distances.dtype.name, table.count.dtype.name) == ("int64", "uint16", "int64")
     for query in range(queries):
         own = [(far, row) for number, far, row in given if number == query][:k]
         ids, far = table.of(query)
@@ -128,7 +132,7 @@ def test_hits_of_some_queries_are_replaced() -> None:
 
 
 def codes_of(hits: CodeHits) -> list[Triple]:
-    assert (hits.query.dtype, hits.distances.dtype, hits.positions.dtype) == (np.int64, np.uint16, np.int64)
+    assert (hits.query.dtype.name, hits.distances.dtype.name, hits.positions.dtype.name) == ("int64", "uint16", "int64")
     return list(zip(hits.query.tolist(), hits.distances.tolist(), hits.positions.tolist(), strict=True))
 
 

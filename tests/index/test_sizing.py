@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,13 +215,15 @@ def test_the_fastest_layout_that_fits_is_chosen_and_of_equal_ones_the_smallest()
     assert sizing.choose([]) is None
 
 
-def test_numbers_of_shards_grow_by_a_twentieth() -> None:
+def test_numbers_of_shards_grow_by_a_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = list(sizing._more(1))
     assert tried[:19] == list(range(2, 21))
     assert tried[19:60:20] == [21, 42, 97]
     assert all(later == max(one + 1, one * 21 // 20) for one, later in pairwise(tried))
     assert tried[-1] <= MOST_SHARDS < tried[-1] * 21 // 20
-    assert next(sizing._more(100)) == 105
+    for most, numbers in ((105, [105]), (104, []), (110, [105, 110])):
+        monkeypatch.setattr(sizing, "MOST_SHARDS", most)
+        assert list(sizing._more(100)) == numbers
 
 
 def test_what_fits_as_it_is_stays_while_others_are_split() -> None:
@@ -236,8 +239,9 @@ def test_what_fits_as_it_is_stays_while_others_are_split() -> None:
 
 
 def test_recall_is_measured_on_a_sample_in_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes, _ = group(near_codes(np.random.default_rng(0), 400, 64), np.arange(400))
-    monkeypatch.setattr(sizing, "IN_CELLS", 220)
+    codes, _ = group(near_codes(np.random.default_rng(0), 130, 64), np.arange(130))
+    monkeypatch.setattr(sizing, "IN_CELLS", 100)
+    monkeypatch.setattr(sizing, "ASKED", 50)
     seen: list[tuple[int, int]] = []
     plain = ivf.recalls
 
@@ -247,13 +251,13 @@ def test_recall_is_measured_on_a_sample_in_cells(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ivf, "recalls", recalls)
     found = sizing._recalls(codes)
-    assert seen == [(220, 200)]
-    assert [(probes, cells) for probes, cells, _ in found] == [(8, 59), (32, 59)]
+    assert seen == [(100, 50)]
+    assert [(probes, cells) for probes, cells, _ in found] == [(8, 40), (32, 40)]
     assert all(recall == round(recall, 3) <= 1.0 for *_, recall in found)
     assert sizing._recalls(Scan.of(BitCodes(np.zeros((0, 8), np.uint8), 64))) == ()
     monkeypatch.setattr(sizing, "ASKED", 1000)
     sizing._recalls(codes)
-    assert seen[-1] == (220, 220)
+    assert seen[-1] == (100, 100)
     assert sizing.measure_codes(codes, np.arange(len(codes) + 1), approximate=False).recalls == ()
 
 
@@ -263,7 +267,7 @@ def test_the_speed_is_that_of_the_middle_scan(n_bits: int, monkeypatch: pytest.M
     monkeypatch.setattr(sizing, "TRIED", 50)
     monkeypatch.setattr(sizing, "ROUNDS", 3)
     now = iter([0.0, 5.0, 10.0, 11.0, 20.0, 22.0])
-    monkeypatch.setattr(sizing.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr("aepipe.index.sizing.time", SimpleNamespace(perf_counter=lambda: next(now)))
     asked: list[tuple[bytes, int, int]] = []
     plain = Scan.nearest
 

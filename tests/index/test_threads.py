@@ -18,8 +18,8 @@ from aepipe.index.postings import group
 from tests.index.test_kinds import near_codes
 
 CODES = near_codes(np.random.default_rng(0), 400, 32)
-ASKED = CODES[np.zeros(4, np.int64)]
-"""Equal queries: where the answer to one is searched in two steps, so are those to all."""
+ASKED = CODES[np.zeros(2, np.int64)]
+"""Two equal queries: where the answer to one is searched in two steps, so is that to the other."""
 KINDS = ["flat", "hnsw", "ivf", "multihash"]
 
 

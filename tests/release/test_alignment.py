@@ -252,7 +252,8 @@ def test_light_noise_and_bands_of_made_copies() -> None:
     rng, given = np.random.default_rng(0), np.full((3000, 16, 16), 0.4, np.float32)
     factor = made_copies._lit(given, rng)[:, 0, 0] / 0.4
     assert (factor.min(), factor.max()) == (pytest.approx(0.6, abs=0.01), pytest.approx(1.7, abs=0.01))
-    assert made_copies._lit(given * 2, rng).max() == 1
+    bright = made_copies.made(given * 2, rng)
+    assert (bright.min(), bright.max()) == (0, 1), "copies are pictures, too"
     noise = made_copies._noisy(given, rng) - given
     assert noise.std() == pytest.approx(0.05, rel=0.02)
     assert noise.mean() == pytest.approx(0, abs=1e-3)
@@ -303,3 +304,40 @@ def test_each_pair_of_two_pictures_is_looked_at_once() -> None:
     parts = [np.array([[3, 1], [1, 3], [2, 2]]), np.array([[0, 5], [1, 3]])]
     assert copies._unique(parts).tolist() == [[0, 5], [1, 3]]
     assert copies._unique([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("count", "looked"), [(1, False), (2, True), (5, True), (6, False)])
+def test_views_of_so_many_pictures_are_compared(count: int, looked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_VIEWED", 5)
+    seen = np.random.default_rng(0).normal(size=(count, 3, 4)).astype(np.float32)
+    found = copies._by_view(seen)
+    assert bool(found) is looked
+    if looked:
+        near = copies.near_views(seen[:, 0], seen)
+        assert found[0].tolist() == [[row, other] for row in range(count) for other in near[row].tolist()]
+
+
+def test_both_pictures_are_whole_where_all_cells_around_are_inside() -> None:
+    given = pictures(1, 16)
+    first, seen, whole = alignment._laid(given, given, np.array([[1, 0, 0.5, 0, 1, 0.25]], np.float32))
+    assert first is given
+    inside = np.pad(np.pad(np.ones((14, 12)), ((0, 2), (0, 4)))[None], ((0, 0), (1, 1), (1, 1)), "edge")[0]
+    around = np.min([inside[i : i + 16, j : j + 16] for i in range(3) for j in range(3)], axis=0)
+    assert whole[0].tolist() == around.tolist()
+    np.testing.assert_allclose(seen[0, :13, :11], given[0, 2:15, 4:15], atol=1e-4)
+
+
+def test_pictures_agree_as_well_as_the_better_of_both_ways() -> None:
+    """A band over one of two pictures may mislead the map one way, and not the other."""
+    plain = softened(pictures(12, seed=5), 2)
+    banded = plain.copy()
+    banded[:6, :22], banded[6:, -22:] = 0, 1
+    pairs, maps = np.stack([np.arange(12)] * 2, 1), guesses()
+    one, other = copies._agreed(banded, plain, pairs, maps), copies._agreed(plain, banded, pairs, maps)
+    both = np.where((one > 0) & (one < copies.MOST), np.maximum(one, other), one)
+    expected = np.where((both >= copies.LEAST) & (both < copies.MOST), -1, both)
+    found = copies.agreements(banded, plain, pairs, maps)
+    sure = expected >= 0  # the others may have kept their slopes
+    assert (both > one).any()
+    assert found[sure] == pytest.approx(both[sure], abs=1e-5)
+    assert ((found == both) | (found == np.float32(copies.MOST))).all()

@@ -143,6 +143,8 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
     derived = put(store, "segment", of=str(Release.open(store, "pictures").part("scores")))
     (store.work(derived) / "checkpoint").write_bytes(b"half")
     (store.work(alone) / "checkpoint").write_bytes(b"half")
+    for note in (layout.Root.metrics("pictures"), layout.Root.report("pictures")):
+        store.backend.write(note, b"of a run")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
     assert len(wanted.releases) == 2
@@ -168,6 +170,17 @@ def test_a_dropped_collection_leaves_what_others_share(store: Store) -> None:
     registry.promote(store, "twin", twin, why="a test")
     assert collections.drop(store, "pictures").refs == (ours,)
     assert lifecycle.verify(store, twin)
+
+
+@pytest.mark.parametrize("reader", ["pictures", "holidays"])
+def test_rows_that_the_last_run_of_another_one_got_stay(store: Store, reader: str) -> None:
+    """A run that has no release yet goes on from them."""
+    make_release(store, name="pictures", n=20, shape=SHAPE)
+    rows = Release.open(store).part("rows")
+    reading.keep(store, reader, rows, {"files": 20})
+    collections.drop(store, "pictures")
+    assert store.has(rows) is (reader == "holidays")
+    assert reading.facts_of(store, "holidays", rows).get("files") == (20 if reader == "holidays" else None)
 
 
 def test_a_new_collection_under_a_dropped_name_begins_anew(store: Store) -> None:

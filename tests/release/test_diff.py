@@ -67,6 +67,9 @@ def test_another_encoder_has_other_bits_and_other_neighbours(store: Store, relea
     assert found.flips is not None
     assert 0.1 < found.flips < 0.9
     assert found.overlap < 1
+    assert found.mixed is not None
+    assert found.mixed < found.overlap, "old codes say nothing to a new encoder"
+    assert difference.compare(release, release, asked=20).mixed == 1
     assert len(found.asked) == 20
     with pytest.raises(QueryError):
         difference.compare(release, release, k=0)

@@ -182,3 +182,20 @@ def test_a_damaged_file_of_rows_is_named(store: Store) -> None:
     file.write_bytes(damaged)
     with pytest.raises(CorruptError, match=r"rows-00000\.parquet: corrupt, it cannot be read"):
         ids_where(Release.open(store), "id < 3")
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("id IN (SELECT 1)", "a query within a condition is not allowed here"),
+        ("hash(id) > 3", "the function hash is not allowed here"),
+        ("length(repeat(key, 9)) > 3", "the function repeat is not allowed here"),
+    ],
+)
+def test_a_plain_condition_is_one_over_the_columns(release: Release, condition: str, said: str) -> None:
+    assert ids_where(release, condition).dtype == np.int64, "else it is a condition as others"
+    with pytest.raises(QueryError) as caught:
+        ids_where(release, condition, plain=True)
+    assert str(caught.value) == f"where {condition!r}: {said}"
+    usual = "length(key) > 3 AND id < 5"
+    assert ids_where(release, usual, plain=True).tolist() == ids_where(release, usual).tolist()

@@ -127,8 +127,11 @@ def test_what_is_young_stays(store: Store) -> None:
     yesterday = time.time() - 2 * 3600
     for path in (store.root / "layer" / stray.digest / "manifest.json", work):
         os.utime(path, (yesterday, yesterday))
+    size = store.size(stray)
+    assert size > 0
     found = collect(store, hours=1.0)
     assert (found.refs, found.work) == ((stray,), (work.name,))
+    assert found.freed == size, "the work holds no file"
     assert not work.exists()
     assert not store.has(stray)
 

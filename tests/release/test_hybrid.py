@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ pytest.importorskip("tantivy", reason="needs the extra hybrid")
 from aepipe.api import Collection
 from aepipe.errors import ExtraError, ItemError, QueryError
 from aepipe.release import fulltext, gc
-from aepipe.release.hybrid import ranked
+from aepipe.release.hybrid import is_unknown, ranked
 from aepipe.release.release import Release
+from aepipe.release.search import Question
 from aepipe.store.artifacts import Store
 from tests.support.posts import CHINESE, RARE, make_posts_release
 
@@ -155,3 +157,10 @@ def test_ranks_of_two_lists_are_fused_by_their_reciprocals() -> None:
     scores = {one: sum(1 / (61 + ids.index(one)) for ids in (first, second) if one in ids) for one in [*first, *second]}
     assert ranked(first, second) == sorted(scores, key=lambda one: -scores[one])
     assert len(ranked(first, second)) == len(set(first) | set(second))
+
+
+def test_only_words_without_an_embedding_are_unknown() -> None:
+    words = Question("red", data=b"red")
+    assert is_unknown(words)
+    assert not is_unknown(replace(words, embedding=np.zeros(3)))
+    assert not is_unknown(Question("code 00"))

@@ -12,6 +12,7 @@ from aepipe import recipe
 from aepipe.errors import RecipeError
 from aepipe.pipeline.places import names_of
 from aepipe.recipe import Recipe
+from aepipe.release import origin
 from aepipe.release.origin import FACT, check_origin, free_names, paths_by_name, recipe_file_of
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
@@ -110,3 +111,31 @@ def test_a_release_keeps_the_recipe_it_was_made_from(store: Store) -> None:
     ref = make_release(store, n=12)
     assert recipe_file_of(store, ref) == ""
     assert recipe_file_of(store, Ref("release", "0" * 64)) == ""
+
+
+@pytest.mark.parametrize(
+    ("old_file", "old_path", "file", "path", "meant"),
+    [
+        ("", "/a/items", "/a/x.toml", "/a/items", False),
+        ("/a/x.toml", "/a/items", "/a/x.toml", "/b/other", True),
+        ("/gone/x.toml", "/gone/items", "/b/x.toml", "/b/items", True),
+        ("/gone/x.toml", "/gone/items", "/b/x.toml", "/b/other", False),
+        ("/gone/x.toml", "s3://gone/items", "/b/x.toml", "/b/items", False),
+        ("/gone/x.toml", "/gone/items", "/b/x.toml", "s3://b/items", False),
+        ("THERE/x.toml", "/gone/items", "/b/x.toml", "/b/items", False),
+    ],
+)
+def test_which_other_items_are_meant(
+    old_file: str, old_path: str, file: str, path: str, meant: bool, tmp_path: Path
+) -> None:
+    """The same recipe says where they are now, or both have moved together: neither of the old ones is there."""
+    (tmp_path / "x.toml").touch()
+    said = [one.replace("THERE", str(tmp_path)) for one in (old_file, old_path, file, path)]
+    assert origin._says_so(*said) is meant
+
+
+def test_a_collection_out_of_service_is_known_by_its_releases(store: Store) -> None:
+    ref = make_release(store, n=6, shape=(4, 4, 1), promote=False)
+    assert registry.names(store) == []
+    assert paths_by_name(store) == {"pictures": {origin.path_of(store, ref)}}
+    assert origin.path_of(store, ref)

@@ -23,7 +23,7 @@ import pytest
 from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError
 from aepipe.store import artifacts, layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
-from aepipe.store.io import write_durably
+from aepipe.store.io import sha256_of, write_durably
 
 INPUTS = {"stage": "test", "version": 1}
 
@@ -400,7 +400,7 @@ def test_a_list_is_checked_with_its_parts(store: Store) -> None:
 
 def test_files_are_read_once_by_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ref, read = put(store), list[str]()
-    plain = artifacts.sha256_of
+    plain = sha256_of
 
     def counted(file: Path) -> str:
         read.append(file.name)
@@ -421,7 +421,9 @@ def test_what_is_no_file_is_no_output(store: Store) -> None:
     file = folder(store, ref) / "a.txt"
     file.unlink()
     file.mkdir()
-    with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is no file\. Delete the folder {file.parent} and run"):
+    with pytest.raises(
+        CorruptError, match=rf"^{file}: corrupt, it is no file\. Delete the folder {file.parent} and run"
+    ):
         store.path(ref)
     file.rmdir()
     with pytest.raises(CorruptError, match=rf"^{file}: corrupt, it is missing\. Delete"):

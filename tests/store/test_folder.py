@@ -1,4 +1,4 @@
-"""A store in a folder: its state in words, what lies in it and when it was used, small files, and who holds its locks."""
+"""A store in a folder: its state in words, what lies in it and when it was used, small files, holders of locks."""
 
 from __future__ import annotations
 

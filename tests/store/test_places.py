@@ -53,3 +53,34 @@ def test_a_relative_data_folder_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     assert places.users().root == tmp_path / ".local" / "share" / "aepipe"
+
+
+def test_the_users_store_comes_second_where_both_are_there(user: Store, tmp_path: Path) -> None:
+    here = tmp_path / "here" / ".aepipe"
+    assert [store.root for store in places.looked_at()] == [user.root], "there is no other"
+    here.mkdir()
+    assert [store.root for store in places.looked_at()] == [here, user.root]
+    assert [store.root for store in places.looked_at("~/some")] == [Path("~/some").expanduser()]
+    assert places.is_users(user)
+    assert not places.is_users(Store(here))
+    assert places.find("bo\u006fts").root == user.root
+    assert places.find("nothing").root == here
+
+
+def test_one_store_is_looked_at_once(user: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEPIPE_HOME", str(user.root))
+    assert [store.root for store in places.looked_at()] == [user.root]
+    assert not places.is_users(user), "it is that of the working directory, too"
+    monkeypatch.delenv("AEPIPE_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    assert [store.root for store in places.looked_at()] == [tmp_path / "here" / ".aepipe"]
+
+
+@pytest.mark.parametrize(("platform", "below"), [("darwin", "Library/Application Support"), ("linux", ".local/share")])
+def test_the_users_store_lies_where_the_system_keeps_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, below: str
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", platform)
+    assert places.users().root == tmp_path / below / "aepipe"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -284,7 +285,9 @@ def test_releases_that_wait_for_a_promotion_are_named(made: Store) -> None:
     for number, ref in enumerate(refs):
         os.utime(made.root / str(ref), (number, number))
     listed = ", ".join(ref.short for ref in refs[1:])
-    with pytest.raises(NotFoundError, match=rf"makes one; these are in the store, for `aepipe promote RELEASE`: {listed}$"):
+    with pytest.raises(
+        NotFoundError, match=rf"makes one; these are in the store, for `aepipe promote RELEASE`: {listed}$"
+    ):
         registry.resolve(made)
 
 
@@ -370,7 +373,9 @@ def test_a_file_of_ids_without_a_number_is_an_error(made: Store) -> None:
     assert registry.next_id(made, "one") == 0
     for torn in (b"x", b"", b"\xff"):
         made.backend.write("ids/one", torn)
-        with pytest.raises(CorruptError, match="ids/one: corrupt, not one line with a number; write the highest id ever"):
+        with pytest.raises(
+            CorruptError, match="ids/one: corrupt, not one line with a number; write the highest id ever"
+        ):
             registry.next_id(made, "one")
     made.backend.write("ids/one", b"7\n")
     ref = made_release(made, "one", "2026-01-01T00:00:00+00:00", next_id=7)
@@ -401,7 +406,7 @@ def test_what_others_write_at_the_same_time_is_tried_five_times(
         plain(*given)
 
     monkeypatch.setattr(type(made.backend), "swap", swap)
-    for act in (lambda: registry.keep_next_id(made, "one", ref), lambda: names.give(made, {"a": "b"})):
+    for act in (partial(registry.keep_next_id, made, "one", ref), partial(names.give, made, {"a": "b"})):
         left = busy
         if fails:
             with pytest.raises(BusyError):

@@ -96,3 +96,31 @@ def test_parts_are_used_with_their_list(store: Store, listed: Ref) -> None:
     card = json.loads((store.path(listed) / "rows.json").read_text())
     assert [f"rows/{name}" for name in card["parts"]] == store.manifest(listed).inputs["parts"]
     assert store.parts(store.parts(listed)[0]) == ()
+
+
+def test_runs_of_no_rows_and_their_types() -> None:
+    none = np.empty((0, 2), np.int64)
+    for empty in (runs_of(np.empty(0, np.int64)), joined([]), joined([none, none]), Slices(none).of(0, 0)):
+        assert (empty.shape, empty.dtype.name) == ((0, 2), "int64")
+    assert ids_of_runs(none).tolist() == []
+    assert runs_of(np.array([5, 6, 9], np.int32)).tolist() == [[5, 2], [9, 1]]
+    assert runs_of(np.array([5, 6])).dtype == ids_of_runs(np.array([[5, 2]])).dtype == np.int64
+    assert runs_of(np.array([6, 5])).tolist() == [[6, 1], [5, 1]]
+
+
+def test_runs_that_go_on_become_one() -> None:
+    parts = [np.array([[0, 3], [10, 2]]), np.array([[12, 1]]), np.array([[13, 4], [20, 1]]), np.array([[20, 1]])]
+    assert joined(parts).tolist() == [[0, 3], [10, 7], [20, 1], [20, 1]]
+
+
+def test_slices_of_runs_leave_them_as_they_were() -> None:
+    runs = np.array([[0, 3], [10, 5], [20, 1]])
+    slices = Slices(runs)
+    assert slices.of(1, 4).tolist() == [[1, 2], [10, 1]]
+    assert slices.of(3, 8).tolist() == [[10, 5]]
+    assert slices.of(4, 6).tolist() == [[11, 2]]
+    assert slices.of(8, 9).tolist() == [[20, 1]]
+    for start, stop in ((4, 4), (5, 4), (9, 9)):
+        assert slices.of(start, stop).shape == (0, 2)
+    assert slices.at(np.array([0, 2, 3, 7, 8])).tolist() == [0, 2, 10, 14, 20]
+    assert runs.tolist() == [[0, 3], [10, 5], [20, 1]]

@@ -256,7 +256,10 @@ def test_rows_of_another_table_are_added_in_groups(made: tuple[Rows, list[Row]],
     assert found.several_labels
     assert not table.several_labels
     assert "several_labels" not in table.facts
-    assert found.features().tolist() == np.stack([rows[0].features] + [o.features for o in [*rows, *rows, several]]).tolist()
+    assert (
+        found.features().tolist()
+        == np.stack([rows[0].features] + [o.features for o in [*rows, *rows, several]]).tolist()
+    )
 
 
 def test_files_are_compressed_and_told_apart(made: tuple[Rows, list[Row]], tmp_path: Path) -> None:
@@ -278,7 +281,18 @@ def test_files_are_compressed_and_told_apart(made: tuple[Rows, list[Row]], tmp_p
         "split",
         "features",
     ]
-    assert schema.names == ["id", "key", "sha256", "place", "label", "split", "price", "source_label", "tags", "features"]
+    assert schema.names == [
+        "id",
+        "key",
+        "sha256",
+        "place",
+        "label",
+        "split",
+        "price",
+        "source_label",
+        "tags",
+        "features",
+    ]
 
 
 def test_a_few_row_groups_are_kept(made: tuple[Rows, list[Row]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +369,9 @@ def test_selections_are_gathered_in_blocks(
         np.testing.assert_array_equal(found[name], np.stack([rows[at].features for at in places]))
     size = max(1, held // 24)
     assert told == [*range(size, 61, size), 61]
-    floats = write(tmp_path / "floats", [row(number, "float32", (5,)) for number in range(9)], shape=(5,), dtype="float32")
+    floats = write(
+        tmp_path / "floats", [row(number, "float32", (5,)) for number in range(9)], shape=(5,), dtype="float32"
+    )
     monkeypatch.setattr("aepipe.store.rows.BLOCK_BYTES", 4 * 5 * 4)
     told.clear()
     assert gather(floats, {"some": np.array([8])}, tmp_path, told.append)["some"].dtype == np.float32

@@ -33,7 +33,7 @@ def write_codes(folder: Path, ids: list[int], *, embeddings: bool = True) -> tup
 @pytest.fixture
 def codes(tmp_path: Path) -> CodeSegments:
     """Four segments: one without gaps, one with gaps, an empty one, and one whose rows lie among the others."""
-    parts = ([3, 4, 5, 6], [20, 25, 30], [], [8, 26])
+    parts: list[list[int]] = [[3, 4, 5, 6], [20, 25, 30], [], [8, 26]]
     return CodeSegments([write_codes(tmp_path / str(n), ids)[0] for n, ids in enumerate(parts)], 12, F)
 
 
@@ -48,7 +48,7 @@ def test_codes_come_in_the_order_that_is_asked_for(codes: CodeSegments, ids: lis
     assert (lazily.n_bits, lazily.fingerprint) == (12, F)
     expected = [[one % 100, -(one % 7), 1] for one in ids]
     vectors = codes.embeddings_of(asked)
-    assert (vectors.dtype, vectors.tolist(), codes.width) == (np.int8, expected, 3)
+    assert (vectors.dtype.name, vectors.tolist(), codes.width) == ("int8", expected, 3)
     segments_before, segments.BLOCK = segments.BLOCK, 2
     try:
         written = codes.embeddings_in(tmp_path / "some.npy", asked)
@@ -57,7 +57,9 @@ def test_codes_come_in_the_order_that_is_asked_for(codes: CodeSegments, ids: lis
     assert (written.tolist(), np.load(tmp_path / "some.npy").tolist()) == (expected, expected)
 
 
-@pytest.mark.parametrize(("ids", "first", "count"), [([7], 7, 1), ([3, 7, 1000, 21], 7, 3), ([2], 2, 1), ([31, 3], 31, 1)])
+@pytest.mark.parametrize(
+    ("ids", "first", "count"), [([7], 7, 1), ([3, 7, 1000, 21], 7, 3), ([2], 2, 1), ([31, 3], 31, 1)]
+)
 def test_a_row_without_a_code_is_damage(codes: CodeSegments, ids: list[int], first: int, count: int) -> None:
     for ask in (codes.of, codes.embeddings_of):
         with pytest.raises(CorruptError, match=rf"no segment has the code of row {first} \({count} such\): run again"):
@@ -73,7 +75,9 @@ def test_the_oldest_segment_that_has_a_row_gives_its_code(tmp_path: Path) -> Non
 
 
 def test_embeddings_that_a_segment_lacks_are_none(tmp_path: Path) -> None:
-    folders = [write_codes(tmp_path / name, ids, embeddings=name == "one")[0] for name, ids in (("one", [1]), ("two", [2]))]
+    folders = [
+        write_codes(tmp_path / name, ids, embeddings=name == "one")[0] for name, ids in (("one", [1]), ("two", [2]))
+    ]
     assert CodeSegments(folders, 12, F).width is None
     assert CodeSegments(folders[:1], 12, F).width == 3
 
@@ -124,7 +128,7 @@ def items(tmp_path: Path) -> ItemSegments:
 
 
 def test_rows_of_several_segments_without_removed_ones(items: ItemSegments) -> None:
-    assert (len(items), items.ids.tolist(), items.ids.dtype) == (5, [3, 5, 6, 10, 15], np.int64)
+    assert (len(items), items.ids.tolist(), items.ids.dtype.name) == (5, [3, 5, 6, 10, 15], "int64")
     assert (items.root, items.roots) == (Path("/photos"), (Path("/x"), Path("/y"), Path("/z")))
     rows = items.rows([15, 3, 10])
     assert [(row.id, row.key, row.label, row.split, row.place) for row in rows] == [
@@ -182,9 +186,7 @@ def test_columns_of_few_values_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("ids", "missing"), [([3, 4], 4), ([99, 3], 99), ([11], 11), ([-1], -1), ([2], 2)])
-def test_a_row_that_is_not_there_is_said_with_those_that_are(
-    items: ItemSegments, ids: list[int], missing: int
-) -> None:
+def test_a_row_that_is_not_there_is_said_with_those_that_are(items: ItemSegments, ids: list[int], missing: int) -> None:
     said = rf"^no row has the id {missing}: the release has 5 rows with ids from 3 to 15, not all of them$"
     for ask in (items.rows, lambda some: items.check(np.array(some)), lambda some: items.texts("key", some)):
         with pytest.raises(QueryError, match=said):
@@ -198,7 +200,9 @@ def test_ids_without_gaps_are_not_said_to_have_some(tmp_path: Path) -> None:
     gap = ItemSegments([write_items(tmp_path / "b", [3, 5])], NONE)
     with pytest.raises(QueryError, match=r"2 rows with ids from 3 to 5, not all of them$"):
         gap.rows([4])
-    with pytest.raises(QueryError, match=r"^no row has the key 'x': the release has 3 rows .*, and keys are like 'k003'$"):
+    with pytest.raises(
+        QueryError, match=r"^no row has the key 'x': the release has 3 rows .*, and keys are like 'k003'$"
+    ):
         whole.id_of("x")
     empty = ItemSegments([write_items(tmp_path / "c", [])], NONE)
     with pytest.raises(QueryError, match=r"^no row has the id 1: the release has no rows$"):
@@ -271,12 +275,10 @@ def test_arrays_of_other_types_are_no_strings(tmp_path: Path) -> None:
         Strings.open(tmp_path, "s")
 
 
-def test_blocks_of_numbered_strings_begin_where_the_last_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_numbered_strings_begin_where_the_last_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strings, "NUMBERED", 2)
     Strings.write(tmp_path, "s", ["b", None, "a", "b", None])
     numbers: dict[str | None, int] = {"a": 0}
-    blocks = [(first, own.dtype, own.tolist()) for first, own in Strings.open(tmp_path, "s").numbered(numbers)]
-    assert blocks == [(0, np.int32, [1, 2]), (2, np.int32, [0, 1]), (4, np.int32, [2])]
+    blocks = [(first, own.dtype.name, own.tolist()) for first, own in Strings.open(tmp_path, "s").numbered(numbers)]
+    assert blocks == [(0, "int32", [1, 2]), (2, "int32", [0, 1]), (4, "int32", [2])]
     assert numbers == {"a": 0, "b": 1, None: 2}

@@ -1,0 +1,648 @@
+"""The rules of a store on object storage, at their borders: times of grace, leases, marks, copies, and small files.
+
+The objects are in memory, with times that a test sets; :mod:`tests.store.test_objects` has a real server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aepipe.errors import BusyError, CorruptError, StoreError
+from aepipe.store.artifacts import Ref, Store
+from aepipe.store.backends import copies, leases, objects
+from aepipe.store.backends.bucket import Bucket, ChangedError, Object
+from aepipe.store.backends.checkpoints import Checkpoints
+from aepipe.store.backends.leases import Lease
+from aepipe.store.backends.locks import FileLock
+from aepipe.store.backends.objects import Objects
+from tests.store.test_artifacts import put
+
+NOW = 1_000_000.0
+
+
+class Memory:
+    """Objects in memory.
+
+    Attributes:
+        held: bytes and time of each object, by key.
+        asked: the calls, as words.
+        modified: the time that objects are written at.
+    """
+
+    def __init__(self) -> None:
+        self.address = "s3://bucket/store"
+        self.held: dict[str, tuple[bytes, float]] = {}
+        self.asked: list[str] = []
+        self.modified = NOW
+
+    def get(self, key: str) -> bytes:
+        self.asked.append(f"get {key}")
+        if key not in self.held:
+            raise FileNotFoundError(key)
+        return self.held[key][0]
+
+    def info(self, key: str) -> Object | None:
+        self.asked.append(f"info {key}")
+        if key not in self.held:
+            return None
+        data, when = self.held[key]
+        return Object(len(data), f"{data!r} {when}", when)
+
+    def listed(self, folder: str) -> dict[str, Object]:
+        start = f"{folder}/" if folder else ""
+        return {key[len(start) :]: self._info(key) for key in sorted(self.held) if key.startswith(start)}
+
+    def children(self, folder: str) -> list[str]:
+        return sorted({name.partition("/")[0] for name in self.listed(folder)})
+
+    def put(self, key: str, data: bytes) -> None:
+        self.asked.append(f"put {key}")
+        self.held[key] = data, self.modified
+
+    def create(self, key: str, data: bytes) -> None:
+        if self.held.get(key, (data,))[0] != data:
+            raise ChangedError(key)
+        self.put(key, data)
+
+    def swap(self, key: str, data: bytes, stamp: str) -> None:
+        if self._stamp(key) != stamp:
+            raise ChangedError(key)
+        self.put(key, data)
+
+    def stamp_of(self, key: str, data: bytes) -> str:
+        if self.held.get(key, (None,))[0] != data:
+            raise ChangedError(key)
+        return self._stamp(key)
+
+    def upload(self, key: str, file: Path, size: int) -> None:
+        assert file.stat().st_size == size
+        self.put(key, file.read_bytes())
+
+    def download(self, key: str, file: Path) -> None:
+        file.write_bytes(self.get(key))
+
+    def copy(self, key: str, new: str) -> None:
+        self.put(new, self.get(key))
+
+    def delete(self, key: str) -> None:
+        self.asked.append(f"delete {key}")
+        self.held.pop(key, None)
+
+    def _stamp(self, key: str) -> str:
+        return self._info(key).stamp if key in self.held else ""
+
+    def _info(self, key: str) -> Object:
+        data, when = self.held[key]
+        return Object(len(data), f"{data!r} {when}", when)
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Memory:
+    """The objects of a store; its server has the time of this machine."""
+    one = Memory()
+    monkeypatch.setattr(objects, "Bucket", lambda _: one)
+    monkeypatch.setenv("AEPIPE_CACHE", str(tmp_path / "cache"))
+    for module in (objects, leases):
+        monkeypatch.setattr(module, "time", Clock())
+    return one
+
+
+class Clock:
+    """A clock that stands still."""
+
+    now = NOW
+
+    def time(self) -> float:
+        """Return the seconds since 1970."""
+        return self.now
+
+    def monotonic(self) -> float:
+        """Return some seconds."""
+        return time.monotonic()
+
+
+@pytest.fixture
+def there(memory: Memory) -> Store:
+    """A store whose objects are in memory."""
+    return Store(memory.address)
+
+
+def backend(store: Store) -> Objects:
+    assert isinstance(store.backend, Objects)
+    return store.backend
+
+
+def test_a_server_is_asked_once_what_it_promises(memory: Memory, there: Store) -> None:
+    put(there)
+    assert memory.held["store.json"] == (b'{"schema": 1}', NOW)
+    assert [key for key in memory.held if key.startswith("probe-")] == []
+    probed = sum(one.startswith("put probe-") for one in memory.asked)
+    assert probed == 2
+    put(there, {"stage": "next"})
+    put(Store(memory.address), {"stage": "third"})
+    assert sum(one.startswith("put probe-") for one in memory.asked) == 2
+    assert sum(one == "info store.json" for one in memory.asked) == 2, "once for each object"
+
+
+@pytest.mark.parametrize("lost", ["create", "swap"])
+def test_a_server_that_keeps_half_of_its_promises_is_refused(
+    memory: Memory, there: Store, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, lost, lambda key, data, *_: memory.put(key, data))
+    with pytest.raises(
+        StoreError, match=rf"^{memory.address}: the server does not keep conditions of writes .*another"
+    ):
+        backend(there).probe()
+    assert memory.held == {}
+    state, said = backend(there).state()
+    assert state == "bad"
+    assert said.startswith(f"{memory.address}: the server does not keep")
+
+
+@pytest.mark.parametrize(("apart", "fits"), [(300, True), (-300, True), (300.1, False), (-300.1, False)])
+def test_clocks_may_differ_by_five_minutes(memory: Memory, there: Store, apart: float, fits: bool) -> None:
+    memory.modified = NOW + apart
+    state, said = backend(there).state()
+    if fits:
+        assert (state, said) == (
+            "ok",
+            f"{memory.address}: can be written, and keeps conditions; copies for reading are in {there.root}",
+        )
+    else:
+        assert (state, said) == (
+            "bad",
+            f"{memory.address}: the clocks of its server and of this machine differ; set this one right",
+        )
+    assert memory.held == {}
+
+
+def test_artifacts_are_listed_oldest_first_and_remember_their_times(memory: Memory, there: Store) -> None:
+    there.create()
+    made = {}
+    for name, when in (("a", 30.0), ("b", 10.0), ("c", 10.0)):
+        memory.modified = when
+        made[name] = put(there, {"stage": name})
+    memory.put("segment/below/x", b"no manifest of an artifact")
+    early = sorted((made["b"], made["c"]), key=lambda ref: ref.digest)
+    assert there.refs("segment") == [*early, made["a"]]
+    memory.asked.clear()
+    assert [there.used(made[name]) for name in "ab"] == [31.0, 11.0], "servers round down to seconds"
+    assert memory.asked == [], "their times are listed"
+    assert there.used(Ref("segment", "0" * 64)) == math.inf
+    memory.modified = 50.0
+    assert there.reuse(made["b"])
+    assert there.used(made["b"]) == 51.0
+    there.refs("model")
+    memory.asked.clear()
+    assert there.used(made["a"]) == 31.0
+    assert memory.asked == [], "another kind has its own times"
+    assert there.refs("segment")[-1] == made["b"]
+
+
+@pytest.mark.parametrize(("since", "gone"), [(NOW, False), (NOW + 1, False), (NOW + 1.01, True)])
+def test_what_was_used_since_stays(memory: Memory, there: Store, since: float, gone: bool) -> None:
+    ref = put(there)
+    assert there.used(ref) == NOW + 1
+    assert there.remove(ref, unused_since=since) == gone
+    assert there.has(ref) == (not gone)
+    assert (f"removed/{ref}" in memory.held) == gone
+    assert (there.root / str(ref)).exists() == (not gone)
+    if gone:
+        assert memory.held[f"removed/{ref}"][0]
+        assert there.used(ref) == math.inf
+        assert there.size(ref) == 0
+    assert there.remove(Ref("segment", "0" * 64)), "it is gone"
+
+
+@pytest.mark.parametrize(("old", "swept"), [(86_400.0, False), (86_400.5, True)])
+def test_files_without_an_artifact_are_swept_after_a_day(memory: Memory, there: Store, old: float, swept: bool) -> None:
+    kept = put(there)
+    memory.modified = NOW - old
+    memory.put("blob/lost", b"x")
+    memory.put(f"removed/segment/{'1' * 64}", b'{"outputs": {"a": {"sha256": "recent", "bytes": 1}}}')
+    memory.put("blob/recent", b"y")
+    backend(there).sweep()
+    assert ("blob/lost" in memory.held) == (not swept)
+    assert (f"removed/segment/{'1' * 64}" in memory.held) == (not swept)
+    assert ("blob/recent" in memory.held) == (not swept)
+    blobs = {f"blob/{one['sha256']}" for one in there.manifest(kept).outputs.values()}
+    assert blobs <= memory.held.keys()
+    assert there.has(kept)
+
+
+def test_a_file_that_was_written_again_while_sweeping_stays(memory: Memory, there: Store) -> None:
+    there.create()
+    memory.modified = NOW - 90_000
+    memory.put("blob/lost", b"x")
+    plain = memory.listed
+
+    def listed(folder: str) -> dict[str, Object]:
+        found = plain(folder)
+        if folder == "removed":
+            memory.held["blob/lost"] = b"x", NOW
+        return found
+
+    memory.listed = listed  # type: ignore[method-assign]
+    backend(there).sweep()
+    assert "blob/lost" in memory.held
+
+
+def test_copies_of_what_is_gone_are_dropped(memory: Memory, there: Store) -> None:
+    kept, gone = put(there), put(there, {"stage": "next"}, "others")
+    one = there.manifest(gone).outputs["a.txt"]
+    file = backend(there).copies.fetch_one(str(gone), one)
+    memory.held.pop(str(gone))
+    old = NOW - 86_401
+    for path in (*(there.root / "segment").glob("*/manifest.json"), file):
+        os.utime(path, (old, old))
+    backend(there).sweep()
+    assert (there.root / str(kept)).exists()
+    assert not (there.root / str(gone)).exists()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(("age", "again"), [(3600.0, False), (3600.5, True)])
+def test_a_file_is_written_again_after_an_hour(memory: Memory, there: Store, age: float, again: bool) -> None:
+    """So that its time of grace begins anew; or where what is there has another length."""
+    put(there)
+    blobs = sorted(key for key in memory.held if key.startswith("blob/"))
+    for key in blobs:
+        memory.held[key] = memory.held[key][0], NOW - age
+    memory.asked.clear()
+    put(there, {"stage": "next"})
+    assert sorted(one for one in memory.asked if one.startswith("put blob/")) == [f"put {key}" for key in blobs] * again
+    memory.held[blobs[0]] = b"short", NOW
+    memory.asked.clear()
+    put(there, {"stage": "third"})
+    assert [one for one in memory.asked if one.startswith("put blob/")] == [f"put {blobs[0]}"]
+
+
+def test_equal_files_of_an_artifact_are_stored_once(memory: Memory, there: Store) -> None:
+    with there.draft("segment") as draft:
+        for name in "abc":
+            (draft.path / name).write_text("same")
+        ref = draft.finish({"a": 1})
+    assert sum(one.startswith("put blob/") for one in memory.asked) == 1
+    body = json.loads(memory.held[str(ref)][0])
+    assert there.size(ref) == len(memory.held[str(ref)][0]) + 3 * 4
+    assert set(body["outputs"]) == {"a", "b", "c"}
+
+
+def test_another_process_that_was_first_keeps_its_artifact(memory: Memory, there: Store) -> None:
+    ref = put(there)
+    theirs = memory.held[str(ref)][0].replace(b'"rows": 3', b'"rows": 4')
+    memory.held[str(ref)] = theirs, NOW - 50
+    other = Store(memory.address)
+    assert put(other, text="second") == ref
+    assert memory.held[str(ref)] == (theirs, NOW), "it is marked as used"
+    assert list((other.root / "segment").glob(".tmp-*")) == []
+
+
+@pytest.mark.parametrize("times", [4, 5])
+def test_a_name_that_others_take_and_remove_is_asked_for_five_times(memory: Memory, there: Store, times: int) -> None:
+    plain, left = memory.create, 0
+
+    def create(key: str, data: bytes) -> None:
+        nonlocal left
+        left -= key.startswith("segment/")
+        if key.startswith("segment/") and left >= 0:
+            raise ChangedError(key)
+        plain(key, data)
+
+    there.create()
+    memory.create, left = create, times  # type: ignore[method-assign]
+    if times < 5:
+        assert there.has(put(there))
+    else:
+        with pytest.raises(StoreError, match=r"segment/[0-9a-f]+: other processes make and remove it again and again"):
+            put(there)
+
+
+def test_a_copy_is_whole_where_its_files_have_their_lengths(memory: Memory, there: Store) -> None:
+    ref = put(there)
+    place, outputs = backend(there), there.manifest(ref).outputs
+    whole = memory.held[str(ref)][0]
+    assert place.copies.is_whole(str(ref), whole, outputs)
+    assert not place.copies.is_whole(str(ref), whole + b" ", outputs)
+    assert not place.copies.is_whole("segment/none", whole, outputs)
+    file = there.root / str(ref) / "a.txt"
+    file.write_text("kontents")
+    assert place.copies.is_whole(str(ref), whole, outputs)
+    assert place.output(str(ref), "a.txt", outputs["a.txt"]) == file
+    file.write_text("content")
+    assert not place.copies.is_whole(str(ref), whole, outputs)
+    fetched = place.output(str(ref), "a.txt", outputs["a.txt"])
+    assert fetched == there.root / "blob" / outputs["a.txt"]["sha256"]
+    assert fetched.read_text() == "contents"
+    memory.asked.clear()
+    assert place.output(str(ref), "a.txt", outputs["a.txt"]) == fetched
+    assert memory.asked == [], "it is here"
+    assert list((there.root / "blob").iterdir()) == [fetched]
+
+
+@pytest.mark.parametrize("damage", [None, b"kontents", b"content"])
+def test_a_damaged_object_names_itself_and_its_artifact(memory: Memory, there: Store, damage: bytes | None) -> None:
+    ref = put(there)
+    sealed = there.manifest(ref).outputs["a.txt"]
+    key = f"blob/{sealed['sha256']}"
+    memory.held[key] = damage or b"", NOW
+    if damage is None:
+        del memory.held[key]
+    what = "it is missing" if damage is None else "its sha256 is not its name"
+    said = (
+        rf"^{memory.address}/{key}: corrupt, {what}\. "
+        rf"Delete it and {memory.address}/{ref}, and run again: both will be made again$"
+    )
+    with pytest.raises(CorruptError, match=said):
+        backend(there).copies.fetch_one(str(ref), sealed)
+    with pytest.raises(CorruptError, match=said):
+        there.fresh(reread=True).path(ref)
+    assert [path.name for path in (there.root / "blob").iterdir() if path.is_file()] == []
+    if damage != b"kontents":
+        with pytest.raises(CorruptError, match=f"{key}: corrupt, it is missing, or has another length"):
+            there.check_lengths(ref)
+    else:
+        there.check_lengths(ref)
+
+
+def test_what_is_read_again_is_fetched_once(memory: Memory, there: Store) -> None:
+    ref = put(there)
+    again = there.fresh(reread=True)
+    memory.asked.clear()
+    for _ in range(3):
+        again.path(ref)
+    assert sum(one.startswith("get blob/") for one in memory.asked) == 2, "each of its files"
+    memory.asked.clear()
+    there.fresh().path(ref)
+    assert [one for one in memory.asked if "blob/" in one] == []
+
+
+@pytest.mark.parametrize("times", [4, 5])
+def test_a_copy_that_others_write_too_is_renamed_five_times(
+    there: Store, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = backend(there).copies
+    place.create()
+    (tmp_path / "draft").mkdir()
+    left, plain = times, Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        nonlocal left
+        left -= path == tmp_path / "draft"
+        if path == tmp_path / "draft" and left >= 0:
+            raise OSError
+        return plain(path, target)
+
+    (place.root / "segment").mkdir()
+    monkeypatch.setattr(Path, "rename", rename)
+    if times < 5:
+        place.install(tmp_path / "draft", "segment/x")
+        assert (place.root / "segment" / "x").is_dir()
+    else:
+        with pytest.raises(StoreError, match=r"segment/x: other processes write this copy again and again; try it"):
+            place.install(tmp_path / "draft", "segment/x")
+
+
+def test_many_requests_say_how_far_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="aepipe")
+    done: list[int] = []
+    for count in (99, 100, 250):
+        copies.together("storing", [partial(done.append, one) for one in range(count)])
+    records: list[Any] = [record for record in caplog.records if hasattr(record, "stage")]
+    said = [(record.stage, record.done, record.total) for record in records]
+    assert said == [("storing", 100, 100), ("storing", 100, 250), ("storing", 200, 250)]
+    assert len(done) == 449
+    with pytest.raises(ValueError, match="math domain"):
+        copies.together("x", [partial(math.fmod, 1, 0)])  # type: ignore[list-item]
+
+
+def test_a_pointer_is_moved_by_who_knows_what_it_replaces(memory: Memory, there: Store) -> None:
+    place, other = there.backend, Store(memory.address).backend
+    place.swap("service/one", b"first")
+    with pytest.raises(
+        BusyError, match=rf"^{memory.address}/service/one: another process has changed it meanwhile; `aep"
+    ):
+        other.swap("service/one", b"second")
+    assert other.read("service/one") == b"first"
+    other.swap("service/one", b"second")
+    other.swap("service/one", b"third")
+    with pytest.raises(BusyError):
+        place.swap("service/one", b"fourth")
+    memory.delete("service/one")
+    with pytest.raises(FileNotFoundError):
+        place.read("service/one")
+    place.swap("service/one", b"fifth")
+    assert memory.held["service/one"][0] == b"fifth"
+
+
+def test_lines_of_a_log_follow_each_other_whatever_clocks_say(memory: Memory, there: Store) -> None:
+    place = there.backend
+    late = time.time_ns() + 10**15
+    memory.put(f"log/{late:020d}-aa.json", b"from the future")
+    memory.put("log/x", b"no line of ours")
+    key = place.append("log.jsonl", "second")
+    assert int(key.partition("/")[2].partition("-")[0]) == late + 1
+    assert key.startswith("log/")
+    assert key.endswith(".json")
+    assert place.lines("log.jsonl") == ["from the future", "second", "no line of ours"]
+    memory.asked.clear()
+    assert len(place.lines("log.jsonl")) == 3
+    assert memory.asked == [], "each is read once"
+    place.retract(key)
+    assert place.lines("log.jsonl") == ["from the future", "no line of ours"]
+    other = place.append("feedback/one.jsonl", "a mark")
+    assert other.startswith("feedback/one.jsonl/")
+    assert place.lines("feedback/one.jsonl") == ["a mark"]
+
+
+def test_small_objects_are_moved_named_and_brought_here(memory: Memory, there: Store) -> None:
+    place = there.backend
+    for name in ("feedback/b", "feedback/a", "feedback/.hidden", "feedback/deep/c"):
+        place.write(name, name.encode())
+    assert place.names("feedback") == ["a", "b", "deep"]
+    assert place.names("feedback", "[ab]") == ["a", "b"]
+    assert place.sizes("feedback") == {".hidden": 16, "a": 10, "b": 10, "deep/c": 15}
+    folder = place.file("feedback")
+    assert (folder / "deep" / "c").read_bytes() == b"feedback/deep/c"
+    memory.asked.clear()
+    place.file("feedback")
+    assert memory.asked == [], "what is here as it is there is not fetched"
+    place.write("feedback/a", b"longer than before")
+    assert (place.file("feedback") / "a").read_bytes() == b"longer than before"
+    place.move("feedback", "marks")
+    assert sorted(key for key in memory.held if "/" in key) == ["marks/.hidden", "marks/a", "marks/b", "marks/deep/c"]
+    assert not folder.exists()
+    place.write("one", b"1")
+    place.move("one", "two")
+    place.move("none", "three")
+    assert {key for key in memory.held if "/" not in key} == {"two"}
+    assert place.file("two").read_bytes() == b"1"
+    place.delete("two")
+    assert not (there.root / "two").exists()
+    assert not place.file("two").exists()
+    place.delete("marks")
+    assert memory.held == {}
+
+
+def lease(memory: Memory, folder: Path, machine: str = "here", name: str = "one") -> Lease:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Lease(memory, name, FileLock(folder / name), machine)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("silent", "machine", "taken"),
+    [
+        (90.0, "there", False),
+        (90.5, "there", True),
+        (0.0, "here", True),
+    ],
+)
+def test_a_lease_is_taken_over_from_the_dead(
+    memory: Memory, tmp_path: Path, silent: float, machine: str, taken: bool
+) -> None:
+    """One of this machine at once: the lock of its file says that nobody holds it."""
+    memory.modified = NOW - silent
+    memory.put("locks/one", json.dumps({"holder": "somebody", "machine": machine}).encode())
+    memory.modified = NOW
+    one = lease(memory, tmp_path)
+    assert one.taken() == taken
+    if not taken:
+        assert one.holder() == "somebody"
+        assert not one.taken()
+        assert sum(asked == "info locks/one" for asked in memory.asked) == 1, "it is asked once a second at most"
+    else:
+        held = json.loads(memory.held["locks/one"][0])
+        assert (held["machine"], held["beat"]) == ("here", 0)
+        assert held["holder"].startswith(f"process {os.getpid()}, since")
+        one.release()
+        assert "locks/one" not in memory.held
+    one.close()
+
+
+def test_a_lease_that_others_of_this_machine_hold_is_not_asked_for(memory: Memory, tmp_path: Path) -> None:
+    one, other = lease(memory, tmp_path), lease(memory, tmp_path)
+    assert one.taken()
+    one.sign("process 1")
+    memory.asked.clear()
+    assert not other.taken()
+    assert other.holder() == "process 1"
+    assert memory.asked == []
+    one.release()
+    one.close()
+    other.close()
+
+
+def test_what_is_no_lease_is_of_another_process(memory: Memory, tmp_path: Path) -> None:
+    for data in (b"{", b"[]"):
+        memory.put("locks/one", data)
+        one = lease(memory, tmp_path)
+        assert not one.taken()
+        assert one.holder() == "another process"
+        one.close()
+
+
+def test_a_lease_of_another_is_not_let_go(memory: Memory, tmp_path: Path) -> None:
+    one = lease(memory, tmp_path)
+    assert one.taken()
+    memory.put("locks/one", b'{"lease": "other"}')
+    one.release()
+    one.close()
+    assert memory.held["locks/one"][0] == b'{"lease": "other"}'
+
+
+@pytest.mark.parametrize(("age", "counted"), [(90.0, True), (90.5, False)])
+def test_who_holds_a_lease_is_known_from_its_line(memory: Memory, there: Store, age: float, counted: bool) -> None:
+    when = "2026-01-01T00:00:00+00:00"
+    memory.modified = NOW - age
+    memory.put("locks/one", json.dumps({"holder": f"process 1, since {when}"}).encode())
+    found = list(there.backend.writers())
+    assert found == ([1_767_225_600.0 - 60] if counted else []), "clocks may differ by a minute"
+    assert leases.since(b"{}") == 0.0
+    assert there.backend.locked() == ["one"]
+
+
+def test_a_holder_remembers_what_it_replaces_as_long_as_it_holds(memory: Memory, there: Store) -> None:
+    memory.put("service/one", b"first")
+    held = there.backend.lock("one")
+    assert held.taken()
+    memory.put("service/one", b"second")
+    assert there.backend.read("service/one") == b"second"
+    with pytest.raises(BusyError):
+        there.backend.swap("service/one", b"third")
+    held.release()
+    held.close()
+    there.backend.swap("service/one", b"third")
+    assert memory.held["service/one"][0] == b"third"
+    machine = (there.root / "machine").read_text()
+    assert len(machine) == 32
+    again = there.backend.lock("one")
+    again.close()
+    assert (there.root / "machine").read_text() == machine
+
+
+def test_checkpoints_that_are_newer_there_come_back(memory: Memory, tmp_path: Path) -> None:
+    """Those that are at most a minute younger than these do not: clocks differ."""
+    for name, when in (("new", 161.0), ("same", 160.0), ("none", 10.0), ("deep/x", 500.0)):
+        memory.held[f"work/abc/{name}"] = b"theirs", when
+    for name in ("new", "same"):
+        (tmp_path / name).write_bytes(b"ours")
+        os.utime(tmp_path / name, (100, 100))
+    one = Checkpoints(memory)  # type: ignore[arg-type]
+    one.begin("abc", tmp_path)
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {"new": b"theirs", "same": b"ours", "none": b"theirs"}
+    memory.held["work/abc/other"] = b"theirs", 1e9
+    one.begin("abc", tmp_path)
+    assert not (tmp_path / "other").exists(), "it has begun"
+    one.end("abc")
+    assert memory.held == {}
+
+
+def test_a_checkpoint_is_copied_where_it_has_changed(memory: Memory, tmp_path: Path) -> None:
+    one = Checkpoints(memory)  # type: ignore[arg-type]
+    one.begin("abc", tmp_path)
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"one")
+    os.utime(file, (NOW - 5, NOW - 5))
+    memory.modified = NOW - 4
+    one.save()
+    one.save()
+    assert memory.asked.count("put work/abc/a.safetensors") == 1
+    file.write_bytes(b"two")
+    os.utime(file, (NOW - 4, NOW - 4))
+    one.save()
+    assert memory.held["work/abc/a.safetensors"][0] == b"one", "another process of this training has copied it"
+    file.write_bytes(b"three")
+    os.utime(file, (NOW - 3, NOW - 3))
+    one.save()
+    assert memory.held["work/abc/a.safetensors"][0] == b"three"
+    one.end("abc")
+
+
+def test_work_here_and_there_is_added_up(memory: Memory, there: Store) -> None:
+    place = there.backend
+    folder = there.root / "work" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "x").write_bytes(b"12345")
+    for path in (folder / "x", folder):
+        os.utime(path, (50, 50))
+    memory.held["work/abc/a"] = b"123", 70.0
+    memory.held["work/abc/b"] = b"12", 60.0
+    memory.held["work/def/c"] = b"1", 10.0
+    assert place.works() == {"abc": (71.0, 10), "def": (11.0, 1)}
+    place.drop_work("abc")
+    assert place.works() == {"def": (11.0, 1)}
+
+
+def test_a_bucket_begins_with_its_scheme() -> None:
+    one = Bucket("s3://bucket/some/store")
+    assert (one.scheme, one._path("a/b"), one._path("")) == ("s3", "bucket/some/store/a/b", "bucket/some/store")
