@@ -44,7 +44,7 @@ def test_codes_by_several_baselines_are_those_of_each() -> None:
     other = Projection("lsh", x.mean(axis=0) + 1, rng.normal(size=(12, 5)).astype(np.float32))
     found = baselines.codes_of([fitted[0], other, *fitted[1:]], x)
     assert [one.n_bits for one in found] == [7, 5, 7, 7, 7]
-    expected = [(x - one.mean).astype(np.float32) @ one.axes > 0 for one in (fitted[0], other)]
+    expected = [(x - one.mean).astype(np.float32) @ one.axes > 0 for one in (fit_itq(x, 7, 3), other)]
     assert [one.unpack().tolist() for one in found[:2]] == [bits.astype(int).tolist() for bits in expected]
     assert [one.hex() for one in found] == [one.codes(x).hex() for one in (fitted[0], other, *fitted[1:])]
     assert baselines.codes_of([], x) == []
