@@ -58,7 +58,7 @@ class Baseline(Protocol):
         """Subtracted from each row, float64[D]."""
 
     def check(self, features: Features) -> None:
-        """Check that rows have the features that it was fitted on; raise CodeError where they have not."""
+        """Raise CodeError where rows have other features than those that it was fitted on."""
 
     def bits(self, block: Matrix) -> NDArray[np.bool_]:
         """Return the bits of centred rows, bool[b, K]."""

@@ -268,7 +268,7 @@ def first_queries(queries: Sample, n_queries: int) -> Sample:
 
 
 def places_of_first(count: int, most: int) -> Ints:
-    """Return the places of :func:`first_queries` among ``count`` queries, int64[min(count, most)]."""
+    """Return the places of :func:`first_queries` among queries, int64[min(count, most)]."""
     if count <= most:
         return np.arange(count)
     return np.random.default_rng(0).choice(count, most, replace=False)
