@@ -121,7 +121,6 @@ def tune(
     file = load_flow("catalog").recipe_file(recipe)
     order, settings = making.order(file), searching.settings()
     job = load_flow("job").check(order, promote=False)
-    # Prefect reads its settings when it is imported, so its flow is not loaded before they are there.
     space = Settings(**settings).check(job.resolved)
     if dry_run:
         from aepipe.pipeline.space import space_text
