@@ -96,7 +96,11 @@ def test_the_flow_is_loaded_within_its_session(recipe: Path, aepipe: Aepipe, mon
     def searched(*_: object) -> dict[str, Any]:
         raise QueryError(" ".join(loaded))
 
-    monkeypatch.setattr(tune, "load_flow", lambda module: (loaded.append(module), load_flow(module))[1])
+    def recorded(module: str) -> object:
+        loaded.append(module)
+        return load_flow(module)
+
+    monkeypatch.setattr(tune, "load_flow", recorded)
     monkeypatch.setattr(tune, "_searched", searched)
     assert aepipe("tune", recipe).stderr.split()[1:] == ["catalog", "job"]
 
