@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ import aepipe.pipeline.finetune
 import aepipe.pipeline.pretrain
 from aepipe.errors import RecipeError, TrainingError
 from aepipe.log import chapter
-from aepipe.pipeline import space, views
-from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.pipeline import views
 from aepipe.pipeline.search import GIVEN, Found, Search
-from aepipe.pipeline.space import Dimension
 from aepipe.pipeline.sweep import label
-from aepipe.pipeline.tune import Bench, Values, check_metric, journal, metric_of, repeats, space_key, varied
+from aepipe.pipeline.tune import Bench, Settings, Values, journal, metric_of, repeats, space_key, varied
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref
 from flows import tasks
@@ -40,37 +38,6 @@ logger = logging.getLogger("aepipe.flows")
 
 CANDIDATES, SEEDS = 3, 3
 """Recipes that are measured at the end next to the given one, and seeds of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a search does.
-
-    Attributes:
-        budget: seconds of training in all, over all runs of the same search.
-        trials: most of them; None for as many as the budget allows.
-        metric: that is to be large; ``auto`` as :func:`aepipe.pipeline.tune.metric_of` says.
-        rows: most rows to train on; 0 for all.
-        seed: of what is tried.
-        space: a file with keys and ranges; None for those that suit the recipe.
-    """
-
-    budget: float = 1800.0
-    trials: int | None = None
-    metric: str = "auto"
-    rows: int = 4000
-    seed: int = 0
-    space: str | None = None
-
-    def check(self, resolved: ResolvedRecipe) -> list[Dimension]:
-        """Return the space, after everything has been checked that needs no rows.
-
-        Raises:
-            QueryError: there is no such metric.
-            RecipeError: the file of the space cannot be used, or nothing in the recipe can be searched.
-        """
-        check_metric(self.metric)
-        return space.read_space(Path(self.space), resolved) if self.space else space.space_of(resolved)
 
 
 def run_name() -> str:

@@ -114,13 +114,14 @@ def tune(
       aepipe tune photos.toml --dry-run > space.toml
       aepipe tune photos.toml --space space.toml --trials 40
     """
+    from aepipe.pipeline.tune import Settings
     from aepipe.release.originals import check_output
 
     _check_packages()
     file = load_flow("catalog").recipe_file(recipe)
     order, settings = making.order(file), searching.settings()
     job = load_flow("job").check(order, promote=False)
-    space = load_flow("tune").Settings(**settings).check(job.resolved)
+    space = Settings(**settings).check(job.resolved)
     if dry_run:
         from aepipe.pipeline.space import space_text
 

@@ -63,13 +63,15 @@ def run_gate(store: Store, resolved: ResolvedRecipe, release: Ref) -> Verdict:
 def _rule(gate: GateRecipe, new: Release, old: Release | None) -> ItqRule:
     """Return the consequence of a loss against ITQ.
 
-    It is no more than a warning for an encoder that is in service already, and for rotated components themselves: those
-    that the scores compare with have another rotation, and of few rows rotations differ by chance.
+    It is no more than a warning for an encoder that is in service already. Rotated components are not compared with
+    themselves: those of the scores have another rotation, and two rotations differ by chance.
     """
     rule = _RULES[gate.warn_below_itq]
     known = old is not None and old.fingerprint == new.fingerprint
     rotated = new.recipe["code"]["objective"]["kind"] == "itq"
-    return "warn" if rule == "refuse" and (known or rotated) else rule
+    if rule != "refuse":
+        return rule
+    return "ignore" if rotated else "warn" if known else rule
 
 
 def _what_changed(old: Release, new: Release) -> tuple[str, ...]:

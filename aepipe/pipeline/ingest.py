@@ -37,9 +37,9 @@ from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
 from aepipe.sources.item import Item, Source
 from aepipe.sources.loader import Outcome, read_all
-from aepipe.store import reading
+from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of
-from aepipe.store.rows import Finder, Rejected, Rows
+from aepipe.store.rows import Finder, Rejected, Rows, write_quarantine
 
 VERSION = 1
 REPORT_EVERY = 1000
@@ -157,7 +157,8 @@ def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: flo
         until: the end of the time for it, as ``time.monotonic`` counts.
 
     Returns:
-        What was read and what was not, as in the facts of rows; None where a row differs, or the time is over.
+        What was read and what was not, as in the facts of rows; None where a row differs, or the time is over. The
+        names of what was not read are then in the folder, in a file as rows have it.
     """
     with _Collection(scratch, source, before) as collection:
         for outcome in read_all(source, before.find):
@@ -166,6 +167,7 @@ def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: flo
                 return None
         if not before.stands(collection.digest()):
             return None
+        write_quarantine(scratch / layout.Rows.QUARANTINE, collection.rejected, source.passed_over.listed())
         return reading_facts(source, collection.rejected)
 
 
@@ -246,8 +248,8 @@ class _Collection:
 
     @property
     def differs(self) -> bool:
-        """Whether a row was not that of the run before, or an item was unreadable."""
-        return self._rows.differs or bool(self.rejected)
+        """Whether a row was not that of the run before."""
+        return self._rows.differs
 
     @property
     def note(self) -> str:

@@ -25,7 +25,7 @@ from aepipe.evaluate.relevance import Labels
 from aepipe.evaluate.retrieval import LABEL_FREE, METRICS, NEIGHBOURS, neighbour_recall, retrieval
 from aepipe.evaluate.walks import WALK_MAP, Walks
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve_for
-from aepipe.pipeline.space import CLOSED, Dimension, as_dict
+from aepipe.pipeline.space import CLOSED, Dimension, as_dict, read_space, space_of
 from aepipe.pipeline.sweep import apply_settings
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of
@@ -36,6 +36,37 @@ VERSION = 1
 AUTO = "auto"
 MOST_EPOCHS = 40
 """Of a training on a sample: fewer rows are seen more often, until a search would learn about that alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a search does.
+
+    Attributes:
+        budget: seconds of training in all, over all runs of the same search.
+        trials: most of them; None for as many as the budget allows.
+        metric: that is to be large; ``auto`` as :func:`metric_of` says.
+        rows: most rows to train on; 0 for all.
+        seed: of what is tried.
+        space: a file with keys and ranges; None for those that suit the recipe.
+    """
+
+    budget: float = 1800.0
+    trials: int | None = None
+    metric: str = "auto"
+    rows: int = 4000
+    seed: int = 0
+    space: str | None = None
+
+    def check(self, resolved: ResolvedRecipe) -> list[Dimension]:
+        """Return the space, after everything has been checked that needs no rows.
+
+        Raises:
+            QueryError: there is no such metric.
+            RecipeError: the file of the space cannot be used, or nothing in the recipe can be searched.
+        """
+        check_metric(self.metric)
+        return read_space(Path(self.space), resolved) if self.space else space_of(resolved)
 
 
 @dataclass(frozen=True, slots=True)

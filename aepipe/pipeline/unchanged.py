@@ -16,8 +16,9 @@ from aepipe.pipeline.ingest import PreviousRows, same_rows
 from aepipe.release.release import Release
 from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.item import Source
-from aepipe.store import reading
+from aepipe.store import layout, reading
 from aepipe.store.artifacts import Store, ref_of
+from aepipe.store.rows import read_quarantine
 
 SECONDS = 8.0
 """A source that takes longer is read by the refresh itself: a Prefect server takes as long to start and to stop."""
@@ -49,10 +50,18 @@ def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bo
         before = PreviousRows.at(store, rows, source.features())
         with tempfile.TemporaryDirectory() as scratch:
             found = same_rows(source, before, Path(scratch), until=time.monotonic() + seconds)
+            kept = reading.facts_of(store, release.name, rows)
+            return found is not None and _read_alike(found, kept, Path(scratch, layout.Rows.QUARANTINE))
     except (AepipeError, OSError):
         return False
-    kept = {key: value for key, value in reading.facts_of(store, release.name, rows).items() if key != "list"}
-    return found is not None and json.dumps(found, sort_keys=True) == json.dumps(kept, sort_keys=True)
+
+
+def _read_alike(found: Mapping[str, Any], kept: Mapping[str, Any], listed: Path) -> bool:
+    """Say whether the same was read as in the last run, and the same was not: each by its name."""
+    facts = {key: value for key, value in kept.items() if key != "list"}
+    if json.dumps(found, sort_keys=True) != json.dumps(facts, sort_keys=True):
+        return False
+    return read_quarantine(listed) == (read_quarantine(Path(kept["list"])) if kept.get("list") else [])
 
 
 def _equipped(store: Store, source: Source, known: Mapping[str, Any]) -> bool:

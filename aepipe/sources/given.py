@@ -14,7 +14,6 @@ OWN = ("source", "features")
 FLAT = ("views", "code", "finetune", "compute", "index", "evaluate", "gate")
 """Tables of which a key is a line of its own."""
 ALONE = ("seed", "pretrain")
-_OF_TABLES = ("encoding", "delimiter", "sheet", "table", "query")
 
 
 def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
@@ -42,10 +41,15 @@ def tables(asked: Mapping[str, Any]) -> Given:
     Args:
         asked: options under ``[source]``.
     """
-    said = {name: value for name in _OF_TABLES if isinstance(value := asked.get(name), str)}
-    select = Select(said.pop("table", None), said.pop("query", None))
+    said = {name: value for name, value in asked.items() if isinstance(value, str)}
     header = asked.get("header")
-    return Given(**said, header=header if isinstance(header, bool) else None, select=select)
+    return Given(
+        encoding=said.get("encoding"),
+        delimiter=said.get("delimiter"),
+        header=header if isinstance(header, bool) else None,
+        sheet=said.get("sheet"),
+        select=Select(said.get("table"), said.get("query")),
+    )
 
 
 def texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:

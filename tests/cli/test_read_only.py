@@ -83,6 +83,24 @@ def test_a_refresh_that_has_something_to_do_is_no_quick_one(own_store: Own) -> N
     assert not unchanged(own_store[0], release), "one is gone"
 
 
+def test_what_could_not_be_read_before_makes_no_work_again(own_store: Own) -> None:
+    from aepipe import recipe, sources
+    from aepipe.pipeline.ingest import ingest
+    from aepipe.pipeline.unchanged import unchanged
+    from aepipe.release.release import Release
+    from tests.support.releases import pictures_of
+
+    store = own_store[0]
+    release = Release.open(store)
+    bad = next(pictures_of(store).rglob("*.png")).with_name("bad.png")
+    bad.write_bytes(b"no picture")
+    source = sources.resolve(recipe.parse(release.recipe, store.root / "r.toml"))
+    assert ingest(store, source, previous=release.part("rows")) == release.part("rows")
+    assert unchanged(store, release)
+    bad.rename(bad.with_name("worse.png"))
+    assert not unchanged(store, release), "it has another name now"
+
+
 def test_a_verb_waits_for_the_process_that_writes(
     aepipe: Aepipe, own_store: Own, caplog: pytest.LogCaptureFixture
 ) -> None:

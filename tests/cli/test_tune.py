@@ -16,6 +16,9 @@ pytest.importorskip("prefect")
 pytest.importorskip("optuna")
 
 from aepipe.cli import tune
+from aepipe.errors import QueryError
+from aepipe.pipeline.tune import Settings
+from aepipe.runs import load_flow
 from aepipe.store.artifacts import Store
 from flows import tune as flow
 from flows.job import open_job
@@ -45,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         from aepipe.pipeline.ingest import ingest
 
         job = open_job(**order)
-        return flow.Tuning(job, ingest(job.store, job.resolved.source), flow.Settings(**settings)).run()
+        return flow.Tuning(job, ingest(job.store, job.resolved.source), Settings(**settings)).run()
 
     monkeypatch.setattr(flow, "measured", measured)
     monkeypatch.setattr(tune, "_searched", searched)
@@ -84,6 +87,22 @@ def test_the_space_is_a_file(recipe: Path, aepipe: Aepipe, tmp_path: Path) -> No
     assert "finetune.lr = { low = 0.0003, high = 0.01, log = true }" in shown.stdout
     (tmp_path / "space.toml").write_text(shown.stdout)
     assert aepipe("tune", recipe, "--dry-run", "--space", tmp_path / "space.toml").stdout == shown.stdout
+
+
+def test_the_flow_is_loaded_within_its_session(recipe: Path, aepipe: Aepipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect, imported before its settings are there, logs to the terminal and makes a folder in the user's home."""
+    loaded = list[str]()
+
+    def searched(*_: object) -> dict[str, Any]:
+        raise QueryError(" ".join(loaded))
+
+    def recorded(module: str) -> object:
+        loaded.append(module)
+        return load_flow(module)
+
+    monkeypatch.setattr(tune, "load_flow", recorded)
+    monkeypatch.setattr(tune, "_searched", searched)
+    assert aepipe("tune", recipe).stderr.split()[1:] == ["catalog", "job"]
 
 
 def test_a_better_recipe_is_written_with_its_reasons(recipe: Path, aepipe: Aepipe, tmp_path: Path, quick: None) -> None:

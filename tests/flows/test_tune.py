@@ -17,7 +17,7 @@ from aepipe.evaluate.walks import Walks
 from aepipe.pipeline import views
 from aepipe.pipeline.resolve import ResolvedRecipe, resolve
 from aepipe.pipeline.search import GIVEN, Search
-from aepipe.pipeline.tune import Bench, metric_of, repeats, varied
+from aepipe.pipeline.tune import Bench, Settings, metric_of, repeats, varied
 from aepipe.recipe import load
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
@@ -71,7 +71,7 @@ def tuning(job: Job, rows: Ref, monkeypatch: pytest.MonkeyPatch, **wanted: Any) 
     """Return a search that trains without Prefect."""
     monkeypatch.setattr(flow, "measured", flow.measured.fn)
     monkeypatch.setattr(flow, "SEEDS", 2)
-    return flow.Tuning(job, rows, flow.Settings(**wanted))
+    return flow.Tuning(job, rows, Settings(**wanted))
 
 
 def test_a_search_finds_measures_once_more_and_leaves_no_model(

@@ -53,9 +53,10 @@ def test_of_few_rows_half_are_asked_of_the_others(store: Store) -> None:
     assert run_gate(store, plan, new.ref).reasons
 
 
-def test_rotated_components_are_not_told_to_become_rotated_components(store: Store) -> None:
+def test_rotated_components_are_not_compared_with_rotated_components(store: Store) -> None:
     old = Release.open(store, ref=make_release(store, n=60, shape=SHAPE))
     rule = GateRecipe(warn_below_itq=True)
     assert gate._rule(rule, old, None) == "refuse"
     old.recipe["code"]["objective"]["kind"] = "itq"
-    assert gate._rule(rule, old, None) == "warn"
+    assert gate._rule(rule, old, None) == "ignore"
+    assert gate._rule(GateRecipe(warn_below_itq="forbid"), old, None) == "forbid"

@@ -495,6 +495,15 @@ def test_classes_of_several_files_have_the_names_of_their_own_file(tmp_path: Pat
         ("integer", ["1", "2.5", "", "-3"], [1, None, None, -3], "2.5"),
         ("bool", ["yes", "false", "1", "maybe"], [True, False, True, None], "maybe"),
         ("date", ["2024-01-31", "2024-02-31", "NA"], [dt.date(2024, 1, 31), None, None], "2024-02-31"),
+        ("date", ["28.08.2023", "5.4.2023", "4/5/2023"], [dt.date(2023, 8, 28), dt.date(2023, 4, 5), None], "4/5/2023"),
+        (
+            "date",
+            ["8/28/2023", "1 Mar 2024", "1.3.24 7:30"],
+            [dt.date(2023, 8, 28), dt.date(2024, 3, 1), None],
+            "1.3.24 7:30",
+        ),
+        ("timestamp", ["28.08.2023 7:30", "x"], [dt.datetime(2023, 8, 28, 7, 30), None], "x"),
+        ("bool", ["WAHR", "nein", "oui", "vielleicht"], [True, False, True, None], "vielleicht"),
     ],
 )
 def test_values_not_of_a_type_that_is_said_are_missing_in_every_format(

@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from aepipe.errors import SourceError
+from aepipe.sources.dates import readings
 from aepipe.sources.notation import LONGEST_MISSING, MISSING, read_number
 
 Kind = Literal["integer", "number", "comma", "grouped", "unclear", "bool", "date", "timestamp", "text"]
@@ -41,6 +42,9 @@ _LEAST, _LARGEST = -(1 << 63), (1 << 63) - 1
 _FEW = 0.05
 """Share of other values up to which a column of text is said to be nearly one of numbers."""
 _HOPELESS = 1000
+_TRUE = frozenset(["true", "1", "yes", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero", "vero", "sim", "是", "真"])
+_FALSE = frozenset(["false", "0", "no", "nein", "falsch", "non", "faux", "falso", "não", "nao", "否", "假"])
+"""Only where a recipe says that a column is of truth values."""
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number", "comma", "grouped", "unclear"})
 
 
@@ -241,11 +245,34 @@ def _integer(text: str) -> int:
 
 
 def _date(text: str) -> date:
-    return date.fromisoformat(text.strip())
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:  # only where a recipe says that these are dates
+        found = _moment(text)
+        if found != found.replace(hour=0, minute=0, second=0, microsecond=0):
+            raise
+        return found.date()
 
 
 def _timestamp(text: str) -> datetime:
-    return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+    except ValueError:
+        return _moment(text)
+
+
+def _moment(text: str) -> datetime:
+    """Return a date as people write it; with dots, the day is first.
+
+    Raises:
+        ValueError: it is none, or either day or month may be first: a value does not know its column.
+    """
+    found = readings(text.strip())
+    dotted = "." in text.strip()[:3]
+    days = {found["dmy"]} if len(found) > 1 and dotted else set(found.values())
+    if len(days) != 1:
+        raise ValueError(f"{text!r} is no date, or may be two")
+    return datetime(1970, 1, 1) + timedelta(days=days.pop())
 
 
 def _number(text: str) -> float:
@@ -268,10 +295,10 @@ def _is_written(text: str) -> bool:
 
 
 def _bool(text: str) -> bool:
-    found = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(text.strip().lower())
-    if found is None:
+    word = text.strip().casefold()
+    if word not in _TRUE and word not in _FALSE:
         raise ValueError
-    return found
+    return word in _TRUE
 
 
 def _sorted(values: Iterable[str]) -> dict[Kind, set[str]]:
