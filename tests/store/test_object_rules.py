@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -646,3 +647,8 @@ def test_work_here_and_there_is_added_up(memory: Memory, there: Store) -> None:
 def test_a_bucket_begins_with_its_scheme() -> None:
     one = Bucket("s3://bucket/some/store")
     assert (one.scheme, one._path("a/b"), one._path("")) == ("s3", "bucket/some/store/a/b", "bucket/some/store")
+
+
+def test_copying_checkpoints_does_not_keep_a_process_from_its_end(memory: Memory, tmp_path: Path) -> None:
+    Checkpoints(memory).begin("abc", tmp_path)  # type: ignore[arg-type]
+    assert {one.daemon for one in threading.enumerate() if one.name == "checkpoints"} == {True}
