@@ -421,6 +421,8 @@ def test_names_are_given_and_forgotten(made: Store) -> None:
     names.give(made, {A.digest: "new", B.digest: "other"})
     assert names.present(made, A, "old") == "new"
     assert names.present(made, C, "old") == "old"
+    text = (made.root / "names.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=1), "people can read it"
     names.give(made, {A.digest: None, C.digest: None})
     assert names.given(made) == {B.digest: "other"}
     with pytest.MonkeyPatch.context() as patch:
