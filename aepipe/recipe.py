@@ -232,16 +232,20 @@ class FinetuneRecipe(GrownOptions, FitRecipe):
     objective: Choice = Choice(kind="reconstruction")
 
 
-class ViewsRecipe(Options):
+class ViewsRecipe(GrownOptions):
     """The slices of the rows for training and for its curves.
 
     Attributes:
         holdout: share of the training rows kept back for early stopping and curves.
         evaluation: rows of the test split that are corrupted once, with the same result in every run.
+        sample: share of the rows, drawn by their keys, that training and scores read; all others are only encoded.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"sample"})
 
     holdout: Share = 0.05
     evaluation: Annotated[int, Field(ge=0)] = 1000
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class ComputeRecipe(GrownOptions):

@@ -251,13 +251,15 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "pixels": Table(
-        ("pixels", "pixels-10000"),
-        "ours_map",
+        ("pixels", "pixels-before", "pixels-10000"),
+        "collection",
         {
             "collection": "{collection}",
             "rows": "{count:,}",
+            "queries": "{queries:,}",
             "seeds": "{seeds}",
             "derived recipe": _three("ours"),
+            "a scale for each half of the bits": _three("before"),
             "the recipe of other rows": _three("plain"),
             "ITQ, 64 bits": _three("itq"),
             "exact search, pixels": _three("float"),
@@ -540,6 +542,28 @@ TABLES: Mapping[str, Table] = {
             "bytes an item": "{an_item:.0f}",
             "allowed, MB": "{allowed_mb:,.0f}",
             "CPU s": "{cpu_s:,.0f}",
+        },
+    ),
+    "kept": Table(
+        ("kept",),
+        "kept",
+        {
+            "features kept": "{kept}",
+            "night": "{night}",
+            "read, CPU s": "{read_s:.1f}",
+            "encode, CPU s": "{encode_s:.1f}",
+            "rows written, MB": "{rows_mb:,.1f}",
+            "listings written, MB": "{listing_mb:,.1f}",
+            "codes written, MB": "{segment_mb:,.1f}",
+        },
+    ),
+    "segments": Table(
+        ("segments",),
+        "segments",
+        {
+            "segments of codes": "{segments:,}",
+            "CPU s": "{cpu_s:.3f}",
+            "of one segment": "{of_one:.2f}",
         },
     ),
     # operations.md

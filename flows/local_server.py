@@ -137,6 +137,8 @@ def serving(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Itera
     if not home.exists():
         logger.info("first run in this store: Prefect makes its database in %s", home)
         home.mkdir(parents=True, exist_ok=True)
+    else:
+        logger.info("starting Prefect's server for the time of this run")
     alone = ExitStack()
     alone.enter_context(_first_start(home))
     with socket.create_server(("127.0.0.1", 0)) as listening, (home / "server.log").open("wb") as log:

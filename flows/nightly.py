@@ -43,7 +43,7 @@ RETRAIN_DAYS = 30
 KEEP = 7
 _NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
 """Tables of a recipe that the encoder does not depend on."""
-_WHERE = {"path", "workers", "part", "max_bad_share", "max_vanished_share", "words"}
+_WHERE = {"path", "workers", "part", "keep", "max_bad_share", "max_vanished_share", "words"}
 """Keys of ``[source]`` that change where and how rows are read, but not the rows."""
 
 

@@ -85,9 +85,15 @@ def finetune(job: Job, views: str, layers: Sequence[str], after: str | None = No
 
 def encode(job: Job, model: str, rows: str, known: Sequence[str] = (), before: str | None = None) -> list[str]:
     """Encode the rows without a known code, of ``before``; return the segments of all rows."""
-    wanted = job.resolved.recipe.index.embedding != "none"
+    recipe = job.resolved.recipe
     found = aepipe.pipeline.encode.encode_all(
-        job.store, Ref.parse(model), Ref.parse(rows), known=refs(known), before=_ref(before), embedding=wanted
+        job.store,
+        Ref.parse(model),
+        Ref.parse(rows),
+        known=refs(known),
+        before=_ref(before),
+        embedding=recipe.index.embedding != "none",
+        source=(job.resolved.source, recipe),
     )
     return [str(one) for one in found]
 

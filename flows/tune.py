@@ -110,7 +110,7 @@ class Tuning:
 
     def __init__(self, job: Job, rows: Ref, wanted: Settings) -> None:
         self.job, self.rows, self.wanted, self.store = job, rows, wanted, job.store
-        self.sizes, self.count = views.sizes(job.store, rows, wanted.rows)
+        self.sizes, self.count = views.sizes(job.store, rows, wanted.rows, job.resolved.recipe.views.sample)
         self.metric = metric_of(job.store, job.resolved, rows, wanted.metric)
         self.dimensions = wanted.check(job.resolved)
         key = {"metric": self.metric, "sizes": self.sizes, "seed": wanted.seed, "space": space_key(self.dimensions)}

@@ -22,6 +22,7 @@ from aepipe.release.origin import recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
+from aepipe.store.kept import key_hash, within
 from aepipe.store.rows import Rows
 from aepipe.store.rows_writer import RowsWriter
 from aepipe.store.segments import CodeSegments
@@ -71,26 +72,47 @@ def merge_tables(store: Store, tables: Sequence[Ref], removed: NDArray[np.int64]
     parts = [Rows(store.verified(one)) for one in tables]
     with store.draft("rows") as draft:
         shape, columns, dtype = parts[0].shape, parts[0].own_schema, parts[0].dtype.name
-        with RowsWriter(draft.path, shape=shape, columns=columns, dtype=dtype) as writer:
-            _copy_rows(parts, removed, writer)
+        kept = min(part.kept for part in parts)
+        with RowsWriter(draft.path, shape=shape, columns=columns, dtype=dtype, kept=kept) as writer:
+            hashes = _copy_rows(parts, removed, writer, kept)
             # Ids of removed rows must not be given again, so the highest count of all tables goes on.
             next_id = max(part.next_id for part in parts)
             writer.close(source="", next_id=next_id, rejected=parts[0].quarantine())
-        kept = {name: first.facts[name] for name in ("location", *reading.NAMES) if name in first.facts}
-        facts = Rows(draft.path).facts | kept
+        if kept < 1:
+            np.save(draft.path / layout.Rows.HASHES, hashes)
+        facts = Rows(draft.path).facts
+        facts |= {name: first.facts[name] for name in ("location", *reading.NAMES) if name in first.facts}
         roots = sorted({root for one in tables for root in store.manifest(one).facts.get("roots", [])})
         facts |= {"roots": roots} if roots else {}
         return draft.finish(inputs, facts | {"new": 0, "changed": 0, "vanished": 0})
 
 
-def _copy_rows(parts: Sequence[Rows], removed: NDArray[np.int64], writer: RowsWriter) -> None:
-    """Copy all rows that were not removed, one row group at a time."""
-    total, done = sum(map(len, parts)), 0
+def _copy_rows(
+    parts: Sequence[Rows], removed: NDArray[np.int64], writer: RowsWriter, kept: float
+) -> NDArray[np.uint64]:
+    """Copy all rows that were not removed, one row group at a time, with their features where they are to be kept.
+
+    Returns:
+        The hashes of their keys, uint64[N]; of none where all features are kept.
+    """
+    total, done, every = sum(map(len, parts)), 0, [np.empty(0, np.uint64)]
     for table in (group for part in parts for group in part.tables()):
         gone = pc.is_in(table.column("id"), value_set=pa.array(removed))
-        writer.extend(table.filter(pc.invert(gone)))
+        left = table.filter(pc.invert(gone))
+        if kept < 1:
+            every.append(np.fromiter(map(key_hash, left.column("key").to_pylist()), np.uint64, len(left)))
+            left = _without_features(left, ~within(every[-1], kept))
+        writer.extend(left)
         done += len(table)
         step("rows", done, total)
+    return np.concatenate(every)
+
+
+def _without_features(table: pa.Table, which: NDArray[np.bool_]) -> pa.Table:
+    """Return a table in which some rows, bool[n], have no features."""
+    place = table.schema.get_field_index("features")
+    none = pa.scalar(None, table.schema.field(place).type)
+    return table.set_column(place, "features", pc.if_else(pa.array(which), none, table.column(place)))
 
 
 def merge_codes(store: Store, segments: Sequence[Ref], ids: NDArray[np.int64]) -> Ref:

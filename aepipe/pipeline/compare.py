@@ -146,7 +146,8 @@ class Bench:
         self.store, self.resolved, self.made, self.figures = store, resolved, made, figures
         self.table = Rows(store.verified(made.rows))
         self.encoder = Encoder.open(store.verified(made.model))
-        self.train, self.test = (_side(self.table, split) for split in ("train", "test"))
+        self._share = resolved.recipe.views.sample
+        self.train, self.test = (_side(self.table, split, self._share) for split in ("train", "test"))
         self.held_out = np.load(store.verified(made.views) / layout.Views.HELD_OUT, mmap_mode="r", allow_pickle=False)
 
     def unseen(self) -> Array:
@@ -156,7 +157,8 @@ class Bench:
     def all_unseen(self) -> Iterator[Array]:
         """Give all rows that training did not see, block by block."""
         if len(self.test.rows):
-            yield from (rows for _, rows in self.table.batches(BLOCK, "test"))
+            drawn = self.table.sampled(self._share)
+            yield from (rows for _, rows in self.table.batches(BLOCK, "test", mask=drawn))
         else:
             yield from (np.asarray(self.held_out[i : i + BLOCK]) for i in range(0, len(self.held_out), BLOCK))
 
@@ -315,9 +317,9 @@ _MEASURES: tuple[Callable[[Bench], int | None], ...] = (_rebuilt, _components, _
 """In the order of :data:`SLOW`."""
 
 
-def _side(table: Rows, split: str) -> Side:
-    """Return at most 10,000 rows of a split; the same rows in every run."""
-    found = np.flatnonzero(table.of_split(split))
+def _side(table: Rows, split: str, share: float = 1.0) -> Side:
+    """Return at most 10,000 rows of a split, of a sample of all rows; the same rows in every run."""
+    found = np.flatnonzero(table.of_split(split) & table.sampled(share))
     drawn = np.random.default_rng(SEED).permutation(found)[:MOST]
     # A mask instead of positions: features are read in the order of the table, in one pass.
     chosen = np.zeros(len(table), bool)

@@ -37,10 +37,10 @@ def measure_drift(store: Store, model: Ref, before: Ref, rows: Ref, codes: Seque
         CorruptError: an artifact is damaged, or a row has no code.
     """
     then, now = Rows(store.verified(before)), Rows(store.verified(rows))
-    held_out, trained = _training(store, model, then)
-    ids, same = now.ids(), _unchanged(then, now)
-    new = ids[now.of_split("train") & ((ids >= trained) | ~np.isin(ids, same))]
-    held_out = np.intersect1d(held_out, same)
+    held_out, trained, share = _training(store, model, then)
+    ids, same, there = now.ids(), _unchanged(then, now), now.sampled(share) & now.with_features
+    new = ids[now.of_split("train") & there & ((ids >= trained) | ~np.isin(ids, same))]
+    held_out = np.intersect1d(held_out, same[np.isin(same, ids[there])])
     # Neither sample is searched itself: a row would find itself, or the rows that came with it.
     known = np.setdiff1d(same, np.concatenate([held_out, new]))
     if not (len(held_out) and len(new) and len(known)):
@@ -61,17 +61,19 @@ def _unchanged(then: Rows, now: Rows) -> NDArray[np.int64]:
     return same
 
 
-def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], int]:
-    """Return the ids of the held-out rows, and the first id given after training.
+def _training(store: Store, model: Ref, rows: Rows) -> tuple[NDArray[np.int64], int, float]:
+    """Return the ids of the held-out rows, the first id given after training, and the share of the rows in it.
 
     Where the views are gone, the held-out rows are not known, and no row counts as later.
     """
     text = store.manifest(model).inputs.get("views", "")
     if not text or not store.reuse(Ref.parse(text)):
-        return np.zeros(0, np.int64), rows.next_id
+        return np.zeros(0, np.int64), rows.next_id, 1.0
     views = Ref.parse(text)
     held_out: NDArray[np.int64] = np.load(store.verified(views) / layout.Views.HELD_OUT_IDS, allow_pickle=False)
-    return np.intersect1d(held_out, rows.ids()), int(store.manifest(views).facts.get("next_id", rows.next_id))
+    made = store.manifest(views)
+    share = float(made.inputs.get("views", {}).get("sample", 1.0))
+    return np.intersect1d(held_out, rows.ids()), int(made.facts.get("next_id", rows.next_id)), share
 
 
 def _figures(

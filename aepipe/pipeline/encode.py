@@ -1,7 +1,8 @@
 """Encode rows: only those without a code are encoded, and known codes are reused.
 
 Rows that are a list of parts have a segment for each part, which an engine makes; that of a part that stays is reused,
-and in others the codes of rows that stay are copied.
+and in others the codes of rows that stay are copied. Rows whose features were not kept are decoded and encoded in one
+pass, without being stored in between.
 
 Files: :class:`aepipe.store.layout.Codes`, that is ids, int64[N] ascending, and codes, uint8[N, W], packed as
 :mod:`aepipe.codes.bitcodes` says; with them, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,8 +34,11 @@ from aepipe.engines.local import threads_for
 from aepipe.errors import SourceError, shortened
 from aepipe.log import step
 from aepipe.pipeline.compact import merge_codes
+from aepipe.pipeline.parts.again import Again
 from aepipe.pipeline.parts.codes import CodesBefore, Copies, copies_of
-from aepipe.pipeline.parts.opened import store_at
+from aepipe.pipeline.parts.opened import SourceAt, shared, source_at, store_at
+from aepipe.recipe import Recipe
+from aepipe.sources.item import Source
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.io import array_in
@@ -83,6 +89,7 @@ def encode_all(
     before: Ref | None = None,
     embedding: bool = True,
     engine: Engine | None = None,
+    source: tuple[Source, Recipe | None] | None = None,
 ) -> list[Ref]:
     """Return segments with the codes of all rows; known rows are not encoded again.
 
@@ -94,9 +101,11 @@ def encode_all(
         before: the rows that those are of; only a list of parts needs it.
         embedding: keep the embeddings too, one byte for each unit.
         engine: that encodes parts; that of the environment where it is None.
+        source: of the rows, and the recipe that it was made by, which other processes open it by; only a list that
+            keeps the features of a sample needs them: the others are decoded again.
 
     Raises:
-        SourceError: as :func:`encode`.
+        SourceError: as :func:`encode`; or an item whose features were not kept is gone or has changed.
     """
     if not store.parts(rows):
         return [*known, encode(store, model, rows, known=known, embedding=embedding)]
@@ -109,15 +118,29 @@ def encode_all(
     missing = [Part(one, f"{rows} {then.holding(table.part(one).runs())}".strip()) for one in lacking]
     threads = threads_for(engine, len(missing))
     given = {"store": store.address, "model": str(model), "embedding": embedding, "threads": threads}
-    work = Work("encode", encode_part, given)
     done = sum(table.facts["counts"]) - sum(table.facts["counts"][one.number] for one in missing)
-    for one in engine.map(work, missing, Needs(cpus=threads)):
-        done += one.rows
-        step("encoding", done, len(table))
+    with _decoding(store, rows, source if missing else None) as at:
+        work = Work("encode", encode_part, {**given, "source": at} if at else given)
+        for one in engine.map(work, missing, Needs(cpus=threads)):
+            done += one.rows
+            step("encoding", done, len(table))
     return refs
 
 
-def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads: int) -> Done:
+@contextmanager
+def _decoding(store: Store, rows: Ref, source: tuple[Source, Recipe | None] | None) -> Iterator[dict[str, str]]:
+    """Let work on parts decode rows again; nothing is needed where all features were kept."""
+    made = store.manifest(rows)
+    if source is None or made.facts.get("kept", 1) == 1:
+        yield {}
+        return
+    with shared(source[0].fitted(made.inputs["features"]), source[1]) as at:
+        yield asdict(at)
+
+
+def encode_part(
+    part: Part, *, store: str, model: str, embedding: bool, threads: int, source: Mapping[str, str] | None = None
+) -> Done:
     """Encode one part of a list of rows, unless that was done before.
 
     Args:
@@ -127,9 +150,10 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
         model: the encoder.
         embedding: keep the embeddings too.
         threads: to encode with.
+        source: of rows whose features were not kept, the fields of a :class:`aepipe.pipeline.parts.opened.SourceAt`.
 
     Raises:
-        SourceError: a row has no code.
+        SourceError: a row has no code, or its item is gone or has changed.
     """
     began = time.monotonic()
     listed, *said = part.ref.split()
@@ -143,8 +167,10 @@ def encode_part(part: Part, *, store: str, model: str, embedding: bool, threads:
         place.verified(one)
         ids = np.sort(rows.ids())
         copies = copies_of(store, said, embedding=embedding)
+        opened = source_at(SourceAt(**source), place) if source else None
+        again = Again(place, Ref.parse(listed), part.number, opened, threads) if opened else None
         with place.draft("segment") as draft:
-            _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads, copies=copies)
+            _encode(encoder, rows, ids, draft.path, embedding=embedding, threads=threads, copies=copies, again=again)
             facts = {"kind": "codes", "fingerprint": encoder.fingerprint, "n_bits": encoder.n_bits, "rows": len(ids)}
             draft.finish(inputs, facts)
     return Done(part.number, str(ref), rows=len(rows), seconds=time.monotonic() - began)
@@ -179,15 +205,19 @@ def _encode(
     embedding: bool,
     threads: int = 0,
     copies: Copies | None = None,
+    again: Again | None = None,
 ) -> None:
-    """Write the codes of some rows in the order of their ids, block by block; those that can be copied are."""
+    """Write the codes of some rows in the order of their ids, block by block; those that can be copied are.
+
+    Rows whose features were not kept are decoded and encoded in one pass.
+    """
     np.save(folder / layout.Codes.IDS, ids)
     # Mapped, because codes and embeddings of all rows may not fit into memory.
     codes = array_in(folder / layout.Codes.CODES, np.uint8, (len(ids), n_bytes(encoder.n_bits)))
     finer = array_in(folder / encoders.FILE, np.int8, (len(ids), encoder.width)) if embedding else None
     wanted = copies.copy(table, ids, codes, finer) if copies is not None else ids
     seen = 0
-    for block, items in table.batches(BLOCK) if len(wanted) else ():
+    for block, items in _blocks(table, wanted, again):
         new = np.isin(block, wanted, assume_unique=True)
         if new.any():
             found = encoder.encode(items[new], threads=threads or os.cpu_count() or 1)
@@ -200,6 +230,20 @@ def _encode(
         check_stopped()
         if not threads:  # a part has no progress of its own
             step("encoding", seen, len(table))
+
+
+def _blocks(
+    table: Rows, wanted: NDArray[np.int64], again: Again | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """Yield ids int64[n] and features [n, *shape] of the blocks that have wanted rows, int64[m] ascending."""
+    if not len(wanted):
+        return
+    if again is None:
+        yield from table.batches(BLOCK)
+        return
+    missing = np.isin(table.ids(), wanted)
+    yield from table.batches(BLOCK, mask=missing & table.with_features)
+    yield from again.batches(table, missing & ~table.with_features, BLOCK)
 
 
 def _check(table: Rows, ids: NDArray[np.int64], items: NDArray[np.generic], found: encoders.Encoding) -> None:

@@ -195,8 +195,9 @@ class PreviousRows:
             return cls(None, {}, same_features=False)
         made = store.manifest(previous)
         inputs = made.inputs
-        same = inputs.get("features") == features and inputs.get("version") == VERSION
-        return cls(Rows(store.verified(previous)), inputs, same_features=same, location=made.facts.get("location"))
+        rows = Rows(store.verified(previous))
+        same = inputs.get("features") == features and inputs.get("version") == VERSION and rows.kept == 1
+        return cls(rows, inputs, same_features=same, location=made.facts.get("location"))
 
     def __len__(self) -> int:
         return len(self._position)

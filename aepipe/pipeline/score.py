@@ -83,6 +83,7 @@ def score(
     inputs = {"stage": "score", "version": VERSION, "rows": str(rows), "model": str(model)}
     inputs |= {"codes": ",".join(map(str, codes)), "queries": str(resolved.recipe.evaluate.queries)}
     inputs |= {"seed": str(resolved.recipe.seed), "rerank_recall": str(resolved.recipe.evaluate.rerank_recall)}
+    inputs |= {"sample": str(share)} if (share := resolved.recipe.views.sample) < 1 else {}
     if fitted:
         inputs["baselines"] = str(before)
     ref = ref_of("segment", inputs)
@@ -215,7 +216,7 @@ def samples(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref], scrat
     table, segments, n_queries = Rows(store.verified(rows)), CodeSegments.open(store, codes), recipe.evaluate.queries
     ids, keys = table.ids(), np.array(table.table(["key"]).column("key").to_pylist(), np.str_)
     classes, known = _classes(table)
-    database, queries = _sides(table, n_queries)
+    database, queries = _sides(table, n_queries, table.sampled(recipe.views.sample))
     if classes is not None:
         # Nothing is relevant to a query without a label, so it would only lower the scores.
         labelled = queries[known[queries]]
@@ -250,7 +251,7 @@ _KEPT: dict[tuple[object, ...], _Shared] = {}
 
 def _others(store: Store, recipe: Recipe, rows: Ref) -> _Shared:
     """Return what was measured of other systems on the same rows, or what is going to hold it."""
-    asked = (store.root, rows, recipe.evaluate.queries)
+    asked = (store.root, rows, recipe.evaluate.queries, recipe.views.sample)
     key = (*asked, recipe.code.bits, recipe.seed)
     # What exact search finds depends on neither bits nor seed.
     exact = next((one.exact for known, one in _KEPT.items() if known[: len(asked)] == asked), None)
@@ -291,17 +292,18 @@ def _fill(features: NDArray[np.generic]) -> None:
             np.nan_to_num(block, copy=False, nan=0.0)
 
 
-def _sides(table: Rows, n_queries: int) -> tuple[Positions, Positions]:
-    """Return the positions of database and queries, each in the order of ids."""
+def _sides(table: Rows, n_queries: int, drawn: NDArray[np.bool_]) -> tuple[Positions, Positions]:
+    """Return the positions of database and queries, each in the order of ids; all are ``drawn``, bool[N]."""
     order = np.argsort(table.ids(), kind="stable")
+    order = order[drawn[order]]
     database, queries = (order[table.of_split(split)[order]] for split in ("train", "test"))
     if len(queries) >= MIN_QUERIES and len(database):
         return database, queries
     # A fixed seed: releases of the same rows are scored on the same queries.
     wanted = min(n_queries, max(1, int(len(order) * SAMPLE_SHARE)))
-    drawn = np.zeros(len(order), bool)
-    drawn[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True
-    return order[~drawn], order[drawn]
+    asking = np.zeros(len(order), bool)
+    asking[np.random.default_rng(SAMPLE_SEED).permutation(len(order))[:wanted]] = True
+    return order[~asking], order[asking]
 
 
 def _classes(table: Rows) -> tuple[Labels | None, NDArray[np.bool_]]:

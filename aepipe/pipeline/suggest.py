@@ -108,7 +108,7 @@ k = {k}
 refresh = {refresh}  # codes that edits have taught find better neighbours than rows as they are
 scales = [  # all bits learn both, so that the distance of whole codes is right
   {{ resemblance = 0.4, sharpness = 1.3, shared = true, weight = 2.0 }},  # groups
-  {{ resemblance = 0.8, sharpness = 2.8, shared = true }},  # what is near within them
+  {{ resemblance = 0.8, sharpness = 2.8, shared = true }},  # near rows within them
 ]"""
 _LINEAR = """[code]  # too few rows to train on: rotated components (ITQ)
 bits = {bits}

@@ -94,18 +94,20 @@ def sample(store: Store, resolved: ResolvedRecipe, rows: Ref, size: int) -> Ref:
         return draft.finish(inputs, counts | {"next_id": table.next_id})
 
 
-def sizes(store: Store, rows: Ref, most: int) -> tuple[list[int], int]:
+def sizes(store: Store, rows: Ref, most: int, share: float = 1.0) -> tuple[list[int], int]:
     """Return the training rows of each stage of a trial, rising, and the number of all.
 
     Args:
         store: where artifacts are read and written.
         rows: the collection.
         most: training rows of the last stage; 0 takes all.
+        share: of the rows, which the recipe learns from.
 
     Raises:
         SourceError: there are too few rows.
     """
-    count = int(Rows(store.verified(rows)).of_split("train").sum())
+    table = Rows(store.verified(rows))
+    count = int((table.of_split("train") & table.sampled(share)).sum())
     if count < FEWEST:
         raise SourceError(f"{count:,} rows to train on are too few to tell recipes apart: {FEWEST} are needed")
     free = count - 2 * _asked(count)
@@ -115,13 +117,14 @@ def sizes(store: Store, rows: Ref, most: int) -> tuple[list[int], int]:
 
 def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of training rows, held-out rows and the evaluation slice."""
-    train = np.flatnonzero(table.of_split("train"))
+    drawn = table.sampled(resolved.recipe.views.sample)
+    train = np.flatnonzero(table.of_split("train") & drawn)
     shuffled = np.random.default_rng(resolved.recipe.seed).permutation(train)
     n_held_out = int(len(train) * resolved.recipe.views.holdout)
     held_out, train = np.sort(shuffled[:n_held_out]), np.sort(shuffled[n_held_out:])
     if len(train) < 2:
         raise SourceError(f"{resolved.recipe.file}: rows to train on: {len(train):,}; at least 2 are needed")
-    test = np.flatnonzero(table.of_split("test"))
+    test = np.flatnonzero(table.of_split("test") & drawn)
     # Curves should show rows that training does not see: test rows, or else held-out ones.
     evaluation = (test if len(test) else held_out)[: resolved.recipe.views.evaluation]
     return train, held_out, evaluation
@@ -129,7 +132,8 @@ def _slices(table: Rows, resolved: ResolvedRecipe) -> tuple[NDArray[np.int64], N
 
 def _sampled(table: Rows, resolved: ResolvedRecipe, size: int) -> dict[str, NDArray[np.int64]]:
     """Return the positions of all slices."""
-    drawn = np.random.default_rng(SAMPLE_SEED).permutation(np.flatnonzero(table.of_split("train")))
+    train = table.of_split("train") & table.sampled(resolved.recipe.views.sample)
+    drawn = np.random.default_rng(SAMPLE_SEED).permutation(np.flatnonzero(train))
     asked = _asked(len(drawn))
     queries, kept_back, others = drawn[:asked], drawn[asked : 2 * asked], drawn[2 * asked :][:size]
     held_out = int(len(others) * resolved.recipe.views.holdout)

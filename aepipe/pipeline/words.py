@@ -55,4 +55,4 @@ def _learned(store: Store, model: Ref, rows: Rows) -> NDArray[Any]:
     if views and store.has(Ref.parse(views)):
         learned: NDArray[Any] = np.load(store.verified(Ref.parse(views)) / layout.Views.TRAIN, mmap_mode="r")
         return learned
-    return rows.features("train")
+    return rows.features("train", mask=rows.with_features)

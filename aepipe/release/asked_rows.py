@@ -26,7 +26,7 @@ def check_rows(release: Release) -> None:
 
 
 def why_not_asked(release: Release, text: str) -> str | None:
-    """Return which column of a typed row the collection has not, or the row twice; None where all is well.
+    """Return which column the collection has not, or a row has twice; None where all is well.
 
     Args:
         release: that is asked.

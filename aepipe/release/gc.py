@@ -166,11 +166,18 @@ def _parts(store: Store, release: Ref) -> list[Ref]:
 
 
 def _listed(store: Store, ref: Ref) -> list[Ref]:
-    """Return what an artifact is a list of, and what says from which listings that was read; nothing of most."""
+    """Return what an artifact is a list of, and what says from which listings that was read; nothing of most.
+
+    Also the listings themselves, where features are decoded again.
+    """
     if ref.kind not in LISTS:
         return []
     try:
-        return [*store.parts(ref), *map(Ref.parse, store.manifest(ref).facts.get("readings", ()))]
+        facts = store.manifest(ref).facts
+        readings = [Ref.parse(one) for one in facts.get("readings", ())]
+        again = readings if facts.get("kept", 1) < 1 else []
+        listings = [Ref.parse(store.manifest(one).inputs["listing"]) for one in again]
+        return [*store.parts(ref), *readings, *listings]
     except StoreError:
         return []
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aepipe import sources, words
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, StoreError
 from aepipe.report.narrow import blocks, folded
 from aepipe.report.tables import cells, health_line, protocol_line, reranking_line, scores_table, text_table
 from aepipe.sources.passed_over import in_words
@@ -54,6 +55,7 @@ def describe(store: Store, ref: Ref) -> dict[str, Any]:
         "scores": scores,
         "pretraining": pretraining_worth(store, ref, card, scores) if scores else None,
         "path": store.place(str(ref)),
+        **_kept(store, card),
     }
 
 
@@ -66,6 +68,7 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("release", f"{found['release'][:12]}, {_service(found)}"),
         ("created", found["created"]),
         ("rows", f"{found['rows']:,} in the index ({_index(found)}), {_distinct(found)} distinct codes"),
+        *([("features", f"kept of {found['kept']:.2%}; other rows are decoded again")] if "kept" in found else []),
         ("codes", f"{found['n_bits']} bits, fingerprint {found['fingerprint'][:12]}{_aligned(found)}"),
         ("encoder", " > ".join(found["layers"])),
         ("source", f"{found['source']['kind']}, {found['source']['path']}"),
@@ -77,6 +80,14 @@ def facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if found["changes"]:
         lines.insert(3, ("since built", _changed(found["changes"])))
     return lines
+
+
+def _kept(store: Store, card: Mapping[str, Any]) -> dict[str, float]:
+    """Return the share of rows whose features are kept; nothing where all are, or the rows are gone."""
+    with suppress(StoreError):
+        made = store.manifest(Ref.parse(card["source_rows"])).facts
+        return {"kept": made["kept"]} if "kept" in made else {}
+    return {}
 
 
 def reading_lines(read: Mapping[str, Any]) -> list[tuple[str, str]]:

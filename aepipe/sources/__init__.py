@@ -39,7 +39,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from aepipe.errors import ItemError, SourceError
+from aepipe.errors import ItemError, RecipeError, SourceError
 from aepipe.sources.confinement import Bounds, inside
 from aepipe.sources.files import WholeFile, existing
 from aepipe.sources.formats import format_of
@@ -73,8 +73,14 @@ def resolve(recipe: Recipe) -> Source:
     options = recipes.resolve({name: module.Options for name, module in modules.items()}, recipe.source, "source")
     module = modules[recipe.source.kind]
     features = recipes.options(module.Features, recipe.features, "features")
-    source: Source = module.open_source(options, features, base=recipe.file.parent, name=recipe.name)
-    return source
+    source = module.open_source(options, features, base=recipe.file.parent, name=recipe.name)
+    if options.keep == "sample":
+        if recipe.views.sample == 1:
+            raise RecipeError(
+                "source.keep: 'sample' needs a sample below 1 under [views]; allowed with all rows: 'all'"
+            )
+        source.kept = recipe.views.sample
+    return cast(Source, source)
 
 
 def decoder(kind: str, features: Mapping[str, Any], folder: Path | None = None) -> Decode:

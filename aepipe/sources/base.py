@@ -92,6 +92,8 @@ class Options(recipe.Options):
         workers: threads to decode with; 0 takes one per processor.
         part: items of a part, on average, where there are more; 0 cuts collections of more than 100,000 items into
             parts of 10,000. A part is read, and encoded, by itself, and not at all where none of its items has changed.
+        keep: features that stay in the store, of a collection in parts: of ``all`` rows, or only of the ``sample`` of
+            ``[views]``; each other row is decoded to see that it can be, and again when it is encoded.
         encoding: of tables, lists and documents that are not in UTF-8: ``windows-1252``; else it is told by the bytes.
         delimiter: between the cells of CSV; else it is told by the first lines.
         header: whether the first line of CSV has the names of the columns, which are ``column_0`` and so on without it.
@@ -110,6 +112,7 @@ class Options(recipe.Options):
     max_vanished_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
     part: Annotated[int, Field(ge=0)] = 0
+    keep: Literal["all", "sample"] = "all"
     encoding: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     header: bool | None = None
@@ -165,6 +168,8 @@ class ItemSource:
     kind: ClassVar[str]
     called: ClassVar[str]
     """The plural that messages use for its items."""
+    kept: float = 1.0
+    """The share of items whose features stay in the store, where they are in parts."""
 
     def __init__(self, options: Options, name: str, files: Files, container: Container) -> None:
         self.name = name

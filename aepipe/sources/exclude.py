@@ -45,12 +45,12 @@ _ANY_FOLDERS = "**"
 
 
 class Exclude:
-    """Patterns of files and folders that are left out; the last one that matches decides.
+    r"""Patterns of files and folders that are left out; the last one that matches decides.
 
     A pattern without ``/`` matches names at any depth, any other the path from the source. ``*`` and ``?`` stand for
     letters of one name, ``**`` for any folders, ``[a-z]``, ``[!a-z]`` and ``[[:digit:]]`` for one letter, and a letter
-    after ``\\`` for itself. With ``/`` at its end it matches folders only, and with ``!`` before it
-    takes back what others leave out. What lies below a folder that is left out is left out, too.
+    after ``\`` for itself. With ``/`` at its end it matches folders only, and with ``!`` before it takes back what
+    others leave out. What lies below a folder that is left out is left out, too.
 
     Args:
         patterns: after those of :data:`DEFAULT`.
@@ -185,7 +185,7 @@ def _name(pattern: str) -> str:
 
 
 def _piece(text: str) -> str:
-    """Return the expression of a wildcard that stands for one letter, of a letter after ``\\``, or of plain text."""
+    """Return the expression of a wildcard that stands for one letter, of an escaped letter, or of plain text."""
     if text == "?":
         return "[^/]"
     if text.startswith("\\") and len(text) > 1:

@@ -37,7 +37,7 @@ def options(settings: Mapping[str, Any], table: str) -> dict[str, Any]:
 
 
 def tables(asked: Mapping[str, Any]) -> Given:
-    """Return what was given of tables; what is of the wrong type counts as not given, and the recipe refuses it.
+    """Return the options about tables; those of a wrong type count as not given.
 
     Args:
         asked: options under ``[source]``.
@@ -49,7 +49,7 @@ def tables(asked: Mapping[str, Any]) -> Given:
 
 
 def texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return an option that takes one text or several; empty where it was not given, or has another type."""
+    """Return the texts of an option that takes one or several; none where it was not given."""
     value = asked.get(name, ())
     several = (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
     return tuple(one for one in several if isinstance(one, str))

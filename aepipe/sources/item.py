@@ -132,6 +132,10 @@ class Source(Protocol):
         """Items of a part of a large collection; 0 takes the usual number."""
 
     @property
+    def kept(self) -> float:
+        """The share of items, drawn by their keys, whose features stay in the store."""
+
+    @property
     def test_share(self) -> float:
         """The share of items that are drawn for tests by their bytes; 0 for none."""
 

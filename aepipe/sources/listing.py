@@ -34,6 +34,7 @@ from aepipe.sources.files import InMemory, Refused, WholeFile
 from aepipe.sources.item import Item, Reader
 from aepipe.store import layout
 from aepipe.store.io import table_errors_named
+from aepipe.store.kept import key_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,11 +77,6 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.items)
-
-
-def key_hash(key: str) -> int:
-    """Return the hash of a key, 64 bits, the same for good: parts end by it."""
-    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
 
 
 def cut(items: Iterator[Item], usual: int = USUAL) -> Iterator[tuple[list[Item], NDArray[np.uint64]]]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,12 @@ _OF_RUST = re.compile(r"\(os error (?P<number>\d+)\)")
 """The end of the errors of libraries in Rust, such as safetensors."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """A folder that an address would make."""
+_HEAD = 128
+"""Bytes before the numbers of an array of few dimensions."""
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][bfiuSU]\d+)', 'fortran_order': False, 'shape': \(((?:\d+,? ?)+)\), \} *\n",
+    re.DOTALL,
+)
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems that cannot reserve room."""
 
@@ -39,17 +46,38 @@ def load_numpy(what: Path | BinaryIO) -> NDArray[Any] | NpzFile:
         OSError: it cannot be read, or is a pipe or a device, which is not waited for.
         ValueError: it is neither; numpy's many kinds of errors become this one.
     """
-    if isinstance(what, Path) and what.exists() and not what.is_file():
-        raise OSError(errno.EINVAL, "not a file")
+    found: NDArray[Any] | NpzFile | None
     try:
-        found: NDArray[Any] | NpzFile = np.load(
-            what, mmap_mode="r" if isinstance(what, Path) else None, allow_pickle=False
-        )
+        found = _usual(what) if isinstance(what, Path) else None
+        if found is None:
+            found = np.load(what, mmap_mode="r" if isinstance(what, Path) else None, allow_pickle=False)
     except OSError:
         raise
     except Exception as error:
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
     return found
+
+
+def _usual(file: Path) -> NDArray[Any] | None:
+    """Map an array as ``np.save`` writes it, in a third of the time of ``np.load``; None for another file.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+        ValueError: it is shorter than it says.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a file")  # a pipe would be waited for
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD)
+        said = _HEADER.match(head)
+        if said is None or said.end() != 10 + int.from_bytes(head[8:10], "little"):
+            return None
+        shape = tuple(int(number) for number in said[2].split(b",") if number.strip())
+        if 0 in shape:  # an empty file cannot be mapped
+            return None
+        found = np.memmap(stream, said[1].decode(), "r", said.end(), shape)
+        found.filename = str(file)  # what is damaged is named by it
+        return found
 
 
 def mapped(file: Path) -> NDArray[Any]:

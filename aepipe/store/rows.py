@@ -18,6 +18,10 @@ part are its own, counted from 0, and the list says which ids its rows have in t
 :class:`Rows` reads them: columns, all features, or batches. :class:`aepipe.store.rows_writer.RowsWriter` writes them as
 they come, one row group at a time. :func:`gather` copies the features of chosen rows into array files, in one pass.
 
+Where a list keeps the features of a sample only, ``kept`` in its ``rows.json`` and in those of its parts is the share
+of rows that have them, and ``hashes.npy`` of the parts tells which (:mod:`aepipe.store.kept`). Whoever asks for the
+features of another row gets an error.
+
 The features of a row are its elements in C order, so the bytes of a row group are an array without conversion. They
 have the shape of the source, (H, W, C) for images.
 
@@ -40,9 +44,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, QueryError
 from aepipe.store import layout
 from aepipe.store.io import array_in, mapped, sealed_json, table_errors_named
+from aepipe.store.kept import key_hash, within
 from aepipe.store.row_files import columns_of, opened, row_files
 from aepipe.store.row_parts import ids_of_runs, runs_of
 
@@ -139,6 +144,42 @@ class Rows:
         return dtype
 
     @property
+    def kept(self) -> float:
+        """The share of rows whose features are here; 1 for all."""
+        return float(self.facts.get("kept", 1.0))
+
+    @cached_property
+    def with_features(self) -> NDArray[np.bool_]:
+        """Which rows have their features here, bool[N]."""
+        return self.sampled(self.kept)
+
+    def sampled(self, share: float) -> NDArray[np.bool_]:
+        """Return which rows are in a sample of all, bool[N]; see :mod:`aepipe.store.kept`."""
+        return np.ones(len(self), bool) if share >= 1 else within(self.key_hashes(), share)
+
+    def key_hashes(self) -> NDArray[np.uint64]:
+        """Return the hashes of the keys, uint64[N]; tables that lists refer to have them in a file."""
+        if self.part_names:
+            return np.concatenate([one.key_hashes() for one in self.parts])
+        file = self._folder / layout.Rows.HASHES
+        return mapped(file) if file.exists() else np.fromiter(map(key_hash, self.each_key()), np.uint64, len(self))
+
+    def check_features(self, rows: NDArray[np.generic] | slice) -> None:
+        """Check that some rows have their features here.
+
+        Args:
+            rows: a mask, positions, or a slice.
+
+        Raises:
+            QueryError: one has not.
+        """
+        if self.kept < 1 and not (has := self.with_features[rows]).all():
+            raise QueryError(
+                f"{(~has).sum():,} of {has.size:,} rows have no features in the store, since source.keep = 'sample' "
+                f"keeps those of {self.kept:.2%} of all; say keep = 'all' under [source], and run again"
+            )
+
+    @property
     def columns(self) -> list[str]:
         """The names of the source's own columns, as written."""
         return list(self.facts["columns"].values())
@@ -229,6 +270,9 @@ class Rows:
         Args:
             split: only the rows of this split.
             mask: only these rows, bool[N].
+
+        Raises:
+            QueryError: the features of a row were not kept.
         """
         chosen = self._chosen(split, mask)
         out = np.empty((len(self) if chosen is None else int(chosen.sum()), *self.shape), self.dtype)
@@ -238,14 +282,24 @@ class Rows:
             at += len(features)
         return out
 
-    def batches(self, size: int, split: str | None = None) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    def batches(
+        self, size: int, split: str | None = None, *, mask: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Yield ids int64[n] and features [n, *shape] in batches of ``size`` rows.
 
         The last may be smaller. Memory holds two row groups.
+
+        Args:
+            size: of a batch.
+            split: only the rows of this split.
+            mask: only these rows, bool[N].
+
+        Raises:
+            QueryError: the features of a row were not kept.
         """
         held: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         count = 0
-        for part in self._selected(self._chosen(split, None)):
+        for part in self._selected(self._chosen(split, mask)):
             held.append(part)
             count += len(part[0])
             if count < size:
@@ -259,13 +313,23 @@ class Rows:
             yield _joined(held)
 
     def feature(self, row: int) -> NDArray[Any]:
-        """Return the features of the row at a position; a few row groups stay cached."""
+        """Return the features of the row at a position; a few row groups stay cached.
+
+        Raises:
+            QueryError: they were not kept.
+        """
+        self.check_features(np.array([row]))
         group = bisect_right(self._starts, row) - 1
         features: NDArray[Any] = self._read_group(group)[row - self._starts[group]]
         return features
 
     def features_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the features of some rows, [n, *shape]; a few row groups stay cached."""
+        """Return the features of some rows, [n, *shape]; a few row groups stay cached.
+
+        Raises:
+            QueryError: those of a row were not kept.
+        """
+        self.check_features(rows)
         out, groups = np.empty((len(rows), *self.shape), self.dtype), np.searchsorted(self._starts, rows, "right") - 1
         for group in np.unique(groups).tolist():
             here = groups == group
@@ -339,7 +403,11 @@ class Rows:
         """Yield ids and features of the chosen rows, one row group at a time.
 
         Groups without a chosen row are not read.
+
+        Raises:
+            QueryError: the features of a row were not kept.
         """
+        self.check_features(slice(None) if chosen is None else chosen)
         start = 0
         for file, group, count in self._groups():
             wanted = None if chosen is None else chosen[start : start + count]
@@ -434,14 +502,23 @@ def gather(
 
     Returns:
         The mapped array ``[n, *shape]`` of each selection.
+
+    Raises:
+        QueryError: the features of a row were not kept.
     """
     out = {
         name: array_in(folder / layout.array_file(name), rows.dtype, (len(chosen), *rows.shape))
         for name, chosen in positions.items()
     }
+    kept = None if rows.kept == 1 else rows.with_features
+    if kept is not None:
+        for chosen in positions.values():
+            rows.check_features(chosen)
+        ranks = np.cumsum(kept) - 1
+        positions = {name: ranks[chosen] for name, chosen in positions.items()}
     order = {name: np.argsort(chosen, kind="stable") for name, chosen in positions.items()}
     start = 0
-    for _, items in rows.batches(max(1, BLOCK_BYTES // (int(np.prod(rows.shape)) * rows.dtype.itemsize))):
+    for _, items in rows.batches(max(1, BLOCK_BYTES // (int(np.prod(rows.shape)) * rows.dtype.itemsize)), mask=kept):
         for name, chosen in positions.items():
             first, last = np.searchsorted(chosen[order[name]], [start, start + len(items)])
             here = order[name][first:last]

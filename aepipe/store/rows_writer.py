@@ -35,15 +35,20 @@ class RowsWriter:
         shape: of one row's features.
         columns: the source's own columns; one with a name of ours is written with ``source_`` before it.
         dtype: of the features.
+        kept: the share of rows that have their features; whoever writes leaves those of the others out, and writes the
+            hashes of the keys.
     """
 
-    def __init__(self, folder: Path, *, shape: tuple[int, ...], columns: pa.Schema, dtype: str = "uint8") -> None:
+    def __init__(
+        self, folder: Path, *, shape: tuple[int, ...], columns: pa.Schema, dtype: str = "uint8", kept: float = 1.0
+    ) -> None:
         self._folder = folder
         self._shape = shape
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._width = int(np.prod(shape)) * self._dtype.itemsize
         self._names = own_names(columns.names)
-        self._schema = schema_of(columns, self._names, self._width)
+        self._kept = kept
+        self._schema = schema_of(columns, self._names, self._width, some=kept < 1)
         self._group = max(1, min(_GROUP_ROWS, _GROUP_BYTES // self._width))
         self._per_part = max(1, min(_PART_ROWS, _PART_BYTES // self._width) // self._group) * self._group
         self._pending: list[Row] = []
@@ -126,6 +131,8 @@ class RowsWriter:
         }
         if self._several:
             body["several_labels"] = self._several
+        if self._kept < 1:
+            body["kept"] = self._kept
         (self._folder / layout.Rows.CARD).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     def _flush(self) -> None:
@@ -182,11 +189,11 @@ def own_names(names: Iterable[str]) -> dict[str, str]:
     return written
 
 
-def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int) -> pa.Schema:
-    """Return the Parquet schema of rows with features of ``width`` bytes."""
+def schema_of(columns: pa.Schema, names: Mapping[str, str], width: int, *, some: bool = False) -> pa.Schema:
+    """Return the Parquet schema of rows with features of ``width`` bytes; of ``some`` rows only."""
     text = pa.string()
     own = [pa.field(written, columns.field(name).type) for name, written in names.items()]
     head = [pa.field("id", pa.int64(), nullable=False), pa.field("key", text, nullable=False)]
     head += [pa.field("sha256", pa.binary(32), nullable=False), pa.field("place", text, nullable=False)]
     head += [pa.field("label", text), pa.field("split", text, nullable=False)]
-    return pa.schema([*head, *own, pa.field("features", pa.binary(width), nullable=False)])
+    return pa.schema([*head, *own, pa.field("features", pa.binary(width), nullable=some)])

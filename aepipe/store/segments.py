@@ -15,7 +15,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import compress
 from pathlib import Path
 from typing import TypeAlias
@@ -80,11 +80,14 @@ class CodeSegments:
         self.n_bits = n_bits
         self.fingerprint = fingerprint
         self._folders = folders
-        self._parts = [
-            tuple(mapped(folder / name) for name in (layout.Codes.IDS, layout.Codes.CODES)) for folder in folders
-        ]
+        self._ids = [mapped(folder / layout.Codes.IDS) for folder in folders]
+        # Mapped when they are first used: an answer in the order of embeddings reads no codes.
+        self._codes, self._embeddings = (
+            [cache(partial(mapped, folder / name)) for folder in folders]
+            for name in (layout.Codes.CODES, encoders.FILE)
+        )
         # A large collection has a segment for each of its parts, of which a few rows are in one or two.
-        bounds = [(own[0], own[-1]) if len(own) else (0, -1) for own, _ in self._parts]
+        bounds = [(own[0], own[-1]) if len(own) else (0, -1) for own in self._ids]
         self._bounds = np.array(bounds, np.int64).reshape(-1, 2)
 
     @classmethod
@@ -111,7 +114,7 @@ class CodeSegments:
         """
         packed = np.zeros((len(ids), n_bytes(self.n_bits)), np.uint8)
         for number, places, here in self._places(ids):
-            packed[here] = self._parts[number][1][places[here]]
+            packed[here] = self._codes[number]()[places[here]]
         return BitCodes(packed, self.n_bits, self.fingerprint)
 
     def lazily(self, ids: NDArray[np.int64]) -> LazyCodes:
@@ -124,7 +127,7 @@ class CodeSegments:
         files = [folder / encoders.FILE for folder in self._folders]
         if not all(file.exists() for file in files):
             return None
-        return int(self._embeddings[0].shape[1])
+        return int(self._embeddings[0]().shape[1])
 
     def embeddings_of(self, ids: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return the embeddings of some rows, int8[n, H], in the order of ``ids``.
@@ -136,7 +139,7 @@ class CodeSegments:
         """
         found = np.zeros((len(ids), self.width or 0), np.int8)
         for number, places, here in self._places(ids):
-            found[here] = self._embeddings[number][places[here]]
+            found[here] = self._embeddings[number]()[places[here]]
         return found
 
     def embeddings_in(self, file: Path, ids: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -146,12 +149,8 @@ class CodeSegments:
             found[start : start + BLOCK] = self.embeddings_of(ids[start : start + BLOCK])
         return found
 
-    @cached_property
-    def _embeddings(self) -> list[NDArray[np.generic]]:
-        return [mapped(folder / encoders.FILE) for folder in self._folders]
-
     def _places(self, ids: NDArray[np.int64]) -> Iterator[tuple[int, Places, NDArray[np.bool_]]]:
-        """Yield each segment that may have some ids by its number, the position of each id, and which ids it has.
+        """Yield each segment that has some ids by its number, the position of each id, and which ids it has.
 
         Raises:
             CorruptError: a row is in no segment.
@@ -160,10 +159,11 @@ class CodeSegments:
         missing = np.ones(len(ids), bool)
         low, high = (ids.min(), ids.max()) if len(ids) else (0, -1)
         for number in np.flatnonzero((self._bounds[:, 0] <= high) & (self._bounds[:, 1] >= low)).tolist():
-            own, _ = self._parts[number]
+            own = self._ids[number]
             places = np.minimum(positions(own, ids), len(own) - 1)
             here = missing & (own[places] == ids)
-            yield number, places, here
+            if here.any():
+                yield number, places, here
             missing &= ~here
         if missing.any():
             raise CorruptError(f"no segment has the code of row {ids[missing][0]} ({missing.sum():,} such): run again")

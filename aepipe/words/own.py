@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,15 @@ class OwnWords:
     def means(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the mean features of the rows of each word, and how many rows there are.
 
-        Both have a line for each word: float64[n, F] and int64[n].
+        Both have a line for each word: float64[n, F] and int64[n]. Rows without features are left out.
         """
         total = np.zeros((len(self.texts), int(np.prod(rows.shape))))
-        counts = np.bincount([number for one in self.of_row for number in one], minlength=len(self.texts))
+        there = rows.with_features
+        of_row = list(compress(self.of_row, there))
+        counts = np.bincount([number for one in of_row for number in one], minlength=len(self.texts))
         start = 0
-        for _, features in rows.batches(8192) if self.texts else ():
-            held = self.of_row[start : start + len(features)]
+        for _, features in rows.batches(8192, mask=there) if self.texts else ():
+            held = of_row[start : start + len(features)]
             at = [place for place, numbers in enumerate(held) for _ in numbers]
             np.add.at(
                 total,

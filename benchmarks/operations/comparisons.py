@@ -1,9 +1,10 @@
 """Processor time of `aepipe study` and `aepipe compare` next to that of the trainings in them.
 
-    python -m benchmarks.operations.comparisons [--seeds 3]
+    python -m benchmarks.operations.comparisons [--seeds 3] [--images FASHION_MNIST_FOLDER]
 
 Run it from the clone. ``small`` are 2,000 rows of 32 numbers in 10 clusters under a short recipe, ``demo`` is the
-recipe of that name on the sample in ``data/``. Each is varied over seeds by `study`, and compared with itself without
+recipe of that name on the sample in ``data/``; ``fashion-mnist``, whose trainings are of a usual length, needs the
+folder of its gzipped IDX files. Each is varied over seeds by `study`, and compared with itself without
 pretraining by `compare`. Seconds are those of the processor, of all processes of a command, because those by the clock
 depend on what else a machine does. A training is what :class:`aepipe.learn.trainer.Trainer` runs; what two recipes
 share counts once. ``start`` is the time until the first recipe begins: Python and torch, the same for an hour of
@@ -31,7 +32,8 @@ import numpy as np
 from benchmarks.common import ROOT, Row, add_output, describe, write
 
 PACKAGES = ("torch", "prefect", "scikit-learn", "numpy")
-DEMO = ROOT / "flows" / "recipes" / "demo.toml"
+RECIPES = ("small", "demo", "fashion-mnist")
+PACKAGED = ROOT / "flows" / "recipes"
 SAMPLE = ROOT / "data" / "fashion-mnist.parquet"
 SMALL = """name = "small"
 
@@ -61,16 +63,18 @@ def main() -> None:
     """Print a line for each command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="variations of a study")
+    parser.add_argument("--images", type=Path, help="a folder of gzipped IDX files: the whole of Fashion-MNIST, too")
+    parser.add_argument("--only", choices=RECIPES, action="append", help="of the recipes")
     add_output(parser, "comparisons")
     given = parser.parse_args()
     print(describe(*PACKAGES) + f", load {os.getloadavg()[0]:.1f}")
     with TemporaryDirectory(prefix="aepipe-benchmark-") as folder:
         home = Path(folder)
-        _write(home)
+        _write(home, given.images)
         measured(home, "ready", ["study", "small.toml", "--vary", "seed=100"])
         seeds = ["--vary", "seed=" + ",".join(map(str, range(given.seeds)))]
         rows: list[Row] = []
-        for recipe in ("small", "demo"):
+        for recipe in given.only or RECIPES[: 3 if given.images else 2]:
             for verb, more in (("study", seeds), ("compare", [f"{recipe}-plain.toml"])):
                 rows.append({"recipe": recipe, **measured(home, verb, [verb, f"{recipe}.toml", *more])})
                 print({key: round(one, 2) if isinstance(one, float) else one for key, one in rows[-1].items()})
@@ -78,14 +82,22 @@ def main() -> None:
                 write(given.json, rows, PACKAGES, settings={"seeds": given.seeds})
 
 
-def _write(home: Path) -> None:
-    """Write the recipes, each also without pretraining and under another seed, and the rows."""
+def _write(home: Path, images: Path | None) -> None:
+    """Write the recipes, each also without pretraining and under another seed, and the rows.
+
+    Args:
+        home: the folder.
+        images: of the whole of Fashion-MNIST, where it is there.
+    """
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 32))
     np.save(home / "small.npy", (centres[rng.integers(0, 10, 2000)] + rng.normal(size=(2000, 32))).astype(np.float32))
-    demo = re.sub(r"(?m)^path = .*$", f'path = "{SAMPLE}"', DEMO.read_text(encoding="utf-8"), count=1)
-    demo = demo.replace("seed = 0\n", "", 1)
-    for name, text in (("small", SMALL), ("demo", demo)):
+    recipes = {"small": SMALL}
+    for name, place in (("demo", SAMPLE), ("fashion-mnist", images)):
+        if place is not None:
+            text = (PACKAGED / f"{name}.toml").read_text(encoding="utf-8").replace("seed = 0\n", "", 1)
+            recipes[name] = re.sub(r"(?m)^path = .*$", f'path = "{place.absolute()}"', text, count=1)
+    for name, text in recipes.items():
         (home / f"{name}.toml").write_text(text, encoding="utf-8")
         (home / f"{name}-plain.toml").write_text(f"seed = 1000\npretrain = false\n{text}", encoding="utf-8")
 

@@ -36,10 +36,10 @@ from aepipe.pipeline.parts.listing import columns_of, part_read
 from aepipe.pipeline.parts.reading import STAGE, VERSION, note
 from aepipe.sources.files import InMemory
 from aepipe.sources.item import Item
-from aepipe.sources.listing import key_hash
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.kept import key_hash
 from aepipe.store.rows import Rows
 from aepipe.store.rows_writer import RowsWriter
 from benchmarks.common import Row, add_output, describe, write
@@ -69,6 +69,7 @@ class MadeUp:
     max_vanished_share: float = 0.5
     workers: int = 1
     test_share: float = 0.0
+    kept: float = 1.0
     passed_over: PassedOver = field(default_factory=PassedOver)
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()

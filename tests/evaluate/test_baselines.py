@@ -37,6 +37,19 @@ def test_contract(name: str) -> None:
         fitted.codes(x[:, :5])
 
 
+def test_codes_by_several_baselines_are_those_of_each() -> None:
+    """Rows are centred once for baselines of one mean, and again for those of another."""
+    x, rng = features(90), np.random.default_rng(1)
+    fitted = [BASELINES[name](x, 7, 3) for name in BASELINES]
+    other = Projection("lsh", x.mean(axis=0) + 1, rng.normal(size=(12, 5)).astype(np.float32))
+    found = baselines.codes_of([fitted[0], other, *fitted[1:]], x)
+    assert [one.n_bits for one in found] == [7, 5, 7, 7, 7]
+    expected = [(x - one.mean).astype(np.float32) @ one.axes > 0 for one in (fitted[0], other)]
+    assert [one.unpack().tolist() for one in found[:2]] == [bits.astype(int).tolist() for bits in expected]
+    assert [one.hex() for one in found] == [one.codes(x).hex() for one in (fitted[0], other, *fitted[1:])]
+    assert baselines.codes_of([], x) == []
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_features_are_not_changed(dtype: type[np.floating]) -> None:
     """Nothing is centred in place: read-only features work, and writable ones keep their values."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 
 from aepipe import recipe as recipes
 from aepipe.errors import RecipeError
+from aepipe.pipeline.resolve import resolve, training_digest
+from aepipe.recipe import Choice
 from aepipe.store.artifacts import Store
 from flows.catalog import is_recipe, packaged, recipe_file
 from flows.job import check, open_job, resolved_once
@@ -42,6 +46,35 @@ def test_the_command_line_overrides_the_recipe(tmp_path: Path) -> None:
     assert not job.store.root.exists()
     with pytest.raises(RecipeError, match=r"tiny\.toml: name: "):
         open_job(str(file), name="Not a name")
+
+
+def test_layers_that_were_trained_are_resolved_when_they_are_asked_for(tmp_path: Path) -> None:
+    recipe = recipes.load(write_tiny(tmp_path, count=3))
+    wrong = recipe.model_copy(update={"code": recipe.code.model_copy(update={"objective": Choice(kind="none")})})
+    with pytest.raises(RecipeError, match=r"code\.objective"):
+        resolve(wrong)
+    late = resolve(wrong, trained=wrong)
+    with pytest.raises(RecipeError, match=r"code\.objective"):
+        _ = late.specs
+    stands = recipe.code.model_copy(update={"stands_for": training_digest(wrong)})
+    resolve(wrong, trained=recipe.model_copy(update={"code": stands}))
+    for changed in ({"features": {"size": [3, 3]}}, {"compute": recipe.compute.model_copy(update={"shards": 2})}):
+        with pytest.raises(RecipeError, match=r"code\.objective"):
+            resolve(wrong, trained=wrong.model_copy(update=changed))
+
+
+def test_a_night_that_trains_nothing_imports_no_torch(tmp_path: Path) -> None:
+    """Nor matplotlib, whose chart is kept."""
+    script = (
+        "import pathlib, sys, aepipe.cli.run, flows.nightly, flows.refresh, aepipe.report.page\n"
+        "from aepipe import recipe\n"
+        "from aepipe.pipeline.resolve import resolve\n"
+        "found = recipe.load(pathlib.Path(sys.argv[1]))\n"
+        "resolve(found, trained=found)\n"
+        "print(sorted({'torch', 'matplotlib', 'onnx', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script, str(write_tiny(tmp_path, count=3))]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_a_run_walks_its_source_once_to_check_and_resolve_it(tmp_path: Path, store: Store) -> None:

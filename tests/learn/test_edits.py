@@ -150,7 +150,7 @@ def test_frames_are_of_one_colour_and_shrink_the_picture() -> None:
 
 
 def test_bands_lie_at_the_top_or_the_bottom_with_strokes_in_them() -> None:
-    x = torch.full((2500, 40, 30, 1), 0.37)
+    x = torch.full((1500, 40, 30, 1), 0.37)
     found = edited(x, band=0.25)[..., 0]
     covered = ((found - 0.37).abs() > 1e-3).float().mean(2) > 0.5
     height = covered.float().mean(1)

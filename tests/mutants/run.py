@@ -6,8 +6,8 @@
     python -m tests.mutants.run learn --files objectives/psd.py --tests tests/learn/objectives/test_psd.py
 
 Only functions that the tests of the room reach are changed, and each mutant is given to the tests that reach its
-function. Changes of texts are left out, and None in place of False. A mutant that lives stands in ``living.toml`` with
-the reason, or is printed.
+function. Changes of texts are left out, None in place of False, and whether a zip is strict. A mutant that lives stands
+in ``living.toml`` with the reason, or is printed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 LIVING = Path(__file__).with_name("living.toml")
 COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
+STRICT = re.compile(r",\s*(strict=\w+)?\s*\)")
+"""What says that the lists of a zip are of one length: without it, the same is done."""
 QUIET = ("-n0", "-p", "no:cacheprovider")
 CHILDREN = """
 import os
@@ -62,8 +64,8 @@ class Mutant:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether only the text of a string is different, or None stands for False."""
-        before, after = (TEXT.sub("", one) for one in (self.before, self.after))
+        """Whether only the text of a string is different, None stands for False, or a zip is not strict."""
+        before, after = (STRICT.sub(")", TEXT.sub("", one)) for one in (self.before, self.after))
         return before.replace("False", "None") == after.replace("False", "None")
 
     def __str__(self) -> str:

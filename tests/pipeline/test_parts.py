@@ -16,11 +16,11 @@ from aepipe.engines import Done, Needs, Part, Work
 from aepipe.engines.local import Local
 from aepipe.errors import SourceError
 from aepipe.pipeline.ingest import ingest
-from aepipe.pipeline.parts import ids as part_ids
 from aepipe.pipeline.parts import listing as lists
 from aepipe.sources import listing
 from aepipe.sources.item import Item
-from aepipe.store import layout
+from aepipe.store import kept, layout
+from aepipe.store import rows as store_rows
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
 from tests.support.fakes import Fake, things
@@ -193,8 +193,8 @@ def test_only_the_first_item_with_a_key_is_read(
 ) -> None:
     """Also where different keys have one hash; the source drops the apostrophes."""
     if collide:
-        usual = listing.key_hash
-        for room in (listing, part_ids):
+        usual = kept.key_hash
+        for room in (listing, store_rows):
             monkeypatch.setattr(room, "key_hash", lambda key: usual(key) % 40)
     items = list(FIRST.items())
     data = dict([*items[:90], ("k0003'", b"again"), *items[90:200], ("k0100'", b"twice"), *items[200:]])
@@ -316,7 +316,7 @@ def test_a_part_that_is_gone_is_made_again(store: Store) -> None:
 def test_hashes_of_a_part_are_those_of_its_keys(store: Store) -> None:
     for ref in parts_of(store, ingest(store, fake(FIRST, 16))):
         hashes = np.load(store.path(ref) / layout.Rows.HASHES)
-        assert hashes.tolist() == list(map(listing.key_hash, Rows(store.path(ref)).keys()))
+        assert hashes.tolist() == list(map(kept.key_hash, Rows(store.path(ref)).keys()))
 
 
 def test_places_in_a_listing_may_be_anything(store: Store) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from aepipe import recipe, sources
 from aepipe.pipeline.ingest import ingest
+from aepipe.pipeline.parts.again import Again
 from aepipe.sources.item import Source
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows
@@ -118,10 +119,10 @@ FEATURES: dict[str, dict[str, Any]] = {
 KINDS = [parquet_of_pictures, tar_of_pictures, list_of_paths, table, documents, lines, vectors, recordings]
 
 
-def source_of(folder: Path, options: dict[str, Any], part: int) -> Source:
+def source_of(folder: Path, options: dict[str, Any], part: int, keep: str = "all") -> Source:
     """Return a source that gives each item to the split that its bytes decide."""
-    said = {"split": {"test": 0.2}, **options, "part": part}
-    read = {"name": "kind", "source": said, "layers": [{"net": "dense"}]}
+    said = {"split": {"test": 0.2}, **options, "part": part, "keep": keep}
+    read: dict[str, Any] = {"name": "kind", "source": said, "layers": [{"net": "dense"}], "views": {"sample": 0.4}}
     read["features"] = FEATURES.get(options["kind"], {})
     return sources.resolve(recipe.parse(read, folder / "kind.toml"))
 
@@ -149,3 +150,21 @@ def test_rows_of_every_kind(tmp_path: Path, make: Callable[[Path], dict[str, Any
     assert len(stores[8].parts(found[8])) >= 3
     again = ingest(stores[8], source_of(tmp_path, options, 8), previous=found[8])
     assert again == found[8]
+    check_decoded_again(tmp_path, options, Rows(stores[8].path(found[8])))
+
+
+def check_decoded_again(folder: Path, options: dict[str, Any], every: Rows) -> None:
+    """Check that features that were not kept are decoded to what they are where all are kept."""
+    store, source = Store(folder / "some"), source_of(folder, options, 8, "sample")
+    ref = ingest(store, source)
+    some, fitted = Rows(store.verified(ref)), source.fitted(store.manifest(ref).inputs["features"])
+    found = dict[int, bytes]()
+    for number, part in enumerate(some.parts):
+        again = Again(store, ref, number, fitted, threads=2)
+        for ids, features in again.batches(part, ~part.with_features, 3):
+            assert features.dtype == every.dtype
+            assert len(ids) <= 3
+            found |= {row_id: one.tobytes() for row_id, one in zip(ids.tolist(), features, strict=True)}
+    lost = np.flatnonzero(~some.with_features)
+    assert found == {int(some.ids()[row]): every.feature(row).tobytes() for row in lost.tolist()}
+    assert some.ids().tolist() == every.ids().tolist()

@@ -303,3 +303,24 @@ def test_each_pair_of_two_pictures_is_looked_at_once() -> None:
     parts = [np.array([[3, 1], [1, 3], [2, 2]]), np.array([[0, 5], [1, 3]])]
     assert copies._unique(parts).tolist() == [[0, 5], [1, 3]]
     assert copies._unique([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("count", "looked"), [(1, False), (2, True), (5, True), (6, False)])
+def test_views_of_so_many_pictures_are_compared(count: int, looked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_VIEWED", 5)
+    seen = np.random.default_rng(0).normal(size=(count, 3, 4)).astype(np.float32)
+    found = copies._by_view(seen)
+    assert bool(found) is looked
+    if looked:
+        near = copies.near_views(seen[:, 0], seen)
+        assert found[0].tolist() == [[row, other] for row in range(count) for other in near[row].tolist()]
+
+
+def test_both_pictures_are_whole_where_all_cells_around_are_inside() -> None:
+    given = pictures(1, 16)
+    first, seen, whole = alignment._laid(given, given, np.array([[1, 0, 0.5, 0, 1, 0.25]], np.float32))
+    assert first is given
+    inside = np.pad(np.pad(np.ones((14, 12)), ((0, 2), (0, 4)))[None], ((0, 0), (1, 1), (1, 1)), "edge")[0]
+    around = np.min([inside[i : i + 16, j : j + 16] for i in range(3) for j in range(3)], axis=0)
+    assert whole[0].tolist() == around.tolist()
+    np.testing.assert_allclose(seen[0, :13, :11], given[0, 2:15, 4:15], atol=1e-4)

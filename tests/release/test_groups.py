@@ -1,4 +1,4 @@
-"""Groups of rows: their order, their counts in words, and which row of one is kept."""
+"""Groups of rows: their order, and their counts in words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from aepipe.release.groups import CONTENT, COPY, FIRST, IDENTICAL, Alike, Groups, arranged
-from aepipe.release.keep import Original, order_named
-from aepipe.store.segments import Row
 
 
 def groups(sizes: list[int], relations: tuple[str, ...] = (), **more: Any) -> Groups:
@@ -61,33 +59,3 @@ def test_groups_in_words() -> None:
     assert (
         groups([2], ("first", "edited copy")).summary().startswith("2 of 1,234 rows are in 1 groups (1 edited copy);")
     )
-
-
-def original(
-    row_id: int, pixels: int = 1, n_bytes: int = 1, changed: float | None = 1.0, key: str = "a.png"
-) -> Original:
-    return Original(Row(row_id, key, None, None, key, {}), None, pixels, n_bytes, changed)
-
-
-@pytest.mark.parametrize(
-    ("name", "first", "second"),
-    [
-        ("best", {"pixels": 2}, {"n_bytes": 9, "changed": 0.0}),
-        ("best", {"n_bytes": 2}, {"changed": 0.0}),
-        ("best", {"changed": 0.5}, {}),
-        ("best", {"changed": 0.5}, {"changed": None}),
-        ("newest", {"changed": 2.0}, {"pixels": 9}),
-        ("newest", {"changed": 2.0}, {"changed": None, "pixels": 9}),
-        ("newest", {"pixels": 2}, {"n_bytes": 9}),
-        ("oldest", {"changed": 0.5}, {"pixels": 9}),
-        ("oldest", {"changed": 0.5}, {"changed": None, "pixels": 9}),
-        ("oldest", {"pixels": 2}, {"n_bytes": 9}),
-        ("path:b/*", {"key": "b/c.png"}, {"key": "a/b/c.png", "pixels": 9}),
-        ("path:b/*", {"pixels": 2}, {"key": "a/c.png"}),
-    ],
-)
-def test_which_of_two_originals_is_kept(name: str, first: dict[str, Any], second: dict[str, Any]) -> None:
-    order = order_named(name)
-    assert order(original(7, **first)) < order(original(3, **second))
-    assert order(original(3, **first)) < order(original(7, **first)), "of equals the one with the lower id"
-    assert order_named("first")(original(3, **second)) < order_named("first")(original(7, **first))

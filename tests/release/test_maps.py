@@ -175,3 +175,22 @@ def test_classes_are_the_most_frequent_labels() -> None:
     ]
     plain, named = placing._classes(["a", "b"], 2)
     assert (plain.tolist(), [one["number"] for one in named]) == ([0, 1], [0, 1])
+
+
+def test_rows_that_are_not_on_a_map_have_no_point(made: maps.Map) -> None:
+    ids = np.array([-1, int(made.ids[3]), 10_000, int(made.ids[0])])
+    assert made.points_of(ids).tolist() == [3, 0]
+    bare = maps.Map.__new__(maps.Map)
+    bare.ids, bare.x, bare.y = made.ids[:0], made.x[:0], made.y[:0]
+    assert bare.points_of(ids).tolist() == []
+    assert bare.near(1.0, 2.0, 3.0, 4).tolist() == []
+
+
+def test_points_within_a_radius_are_those_of_all_distances(made: maps.Map) -> None:
+    x, y = float(made.x[7]) + 0.5, float(made.y[7])
+    far = np.hypot(made.x.astype(float) - x, made.y.astype(float) - y)
+    for radius in (0.5, 3000.0, float(np.sort(far)[10])):
+        inside = np.flatnonzero(far <= radius)
+        expected = inside[np.argsort(far[inside], kind="stable")]
+        assert made.near(x, y, radius, 99).tolist() == expected.tolist()
+        assert made.near(x, y, radius, 2).tolist() == expected[:2].tolist()

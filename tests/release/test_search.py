@@ -242,3 +242,51 @@ def test_some_of_the_rows_found_keep_their_measures() -> None:
 def test_how_many_rows_are_looked_at_by_code(factor: int | None, bits: int, looked_at: int) -> None:
     release: Any = SimpleNamespace(n_bits=bits, whole=SimpleNamespace(n_bits=32))
     assert search._looked_at(release, SearchOptions(factor=factor), 5) == looked_at
+
+
+def test_a_confidence_under_a_condition_has_a_distance_of_its_own(release: Release) -> None:
+    known = SimpleNamespace(radius=lambda least, where: 7 if where else 5)
+    one: Any = Release.open(release.store, ref=release.ref)
+    one.__dict__["confidence"] = known
+    for where, radius in ((None, 5), (np.arange(40, 90), 7), ("id < 9", 7)):
+        found = search_options(one, {"min_confidence": 0.5, "where": where})
+        assert (found.radius, found.least) == (radius, 0.5)
+    assert search_options(one, {"min_confidence": 0.5, "radius": 2}).radius == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("k", 0, "k: a whole number from 1 on is wanted, not 0"),
+        ("k", True, "k: a whole number from 1 on is wanted, not True"),
+        ("k", 2.0, r"k: a whole number from 1 on is wanted, not 2\.0"),
+        ("radius", -1, "radius: a whole number from 0 on is wanted, not -1"),
+        ("oversample", 0, "oversample: a whole number from 1 on is wanted, not 0"),
+        ("min_confidence", 1.1, r"min_confidence: a number from 0 to 1 is wanted, not 1\.1"),
+        ("min_confidence", "a", "min_confidence: a number from 0 to 1 is wanted, not 'a'"),
+        ("where", np.zeros((2, 2), int), "where: a condition in SQL or a list of ids is wanted"),
+        ("where", [0.5], "where: a condition in SQL or a list of ids is wanted"),
+        ("top", 3, "no such option of query: top; these are: k, radius, where, others"),
+    ],
+)
+def test_wrong_options_are_named(release: Release, name: str, value: object, said: str) -> None:
+    given: Any = {name: value}
+    with pytest.raises(QueryError, match=said):
+        search_options(release, given)
+
+
+def test_options_at_their_borders(release: Release) -> None:
+    found = search_options(release, {"k": 1, "radius": 0, "oversample": 1, "where": []})
+    assert (found.top, found.radius, found.factor, found.strict) == (1, 0, 1, True)
+    assert found.where is not None
+    assert (found.where.dtype, found.where.tolist()) == (np.int64, [])
+    plain = search_options(release, {"where": np.array([3, 1], np.uint8), "fast": True})
+    assert (plain.top, plain.radius, plain.factor, plain.strict) == (None, None, None, False)
+    assert plain.where is not None
+    assert plain.where.tolist() == [3, 1]
+    assert search_options(release, {"rerank": False}).factor is None
+    usual = search_options(release, {})
+    assert (usual.factor, usual.strict) == (release.scores["reranking"]["factor"], False)
+    assert search_options(release, {"rerank": True}).strict
+    with pytest.raises(QueryError, match="--fast leaves hits in the order of their codes"):
+        search_options(release, {"fast": True, "oversample": 2})

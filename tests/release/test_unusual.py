@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,14 @@ from PIL import Image
 
 from aepipe import recipe as recipes
 from aepipe.api import Collection
+from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.encoder import Encoding
 from aepipe.pipeline import publish, score
 from aepipe.pipeline.resolve import ResolvedRecipe
+from aepipe.release import unusual
 from aepipe.release.query import Answer
 from aepipe.release.release import Release
+from aepipe.release.search import Found, Question
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -97,3 +103,32 @@ def test_a_release_without_the_files_still_answers(opened: Collection, tmp_path:
     old.__dict__["space"] = None
     (answer,) = Collection(opened.store, old).answers(*noise(1))
     assert answer.hits
+
+
+def test_the_nearest_row_is_by_code_even_where_embeddings_order_hits() -> None:
+    ids, far = np.array([4, 7]), np.array([3, 1], np.uint16)
+    assert unusual._of_rows(Found(ids, far, [0.9, 0.8], 0)) == (pytest.approx(np.log(0.1 + 1e-3)), 0)
+    assert unusual._of_rows(Found(ids, far, None, 1)) == (1.0, 1)
+    assert unusual._of_rows(Found(ids, far)) == (3.0, 3)
+
+
+def documents(features: dict[str, Any], scores: dict[str, Any]) -> Any:
+    """Return what a release of documents says of itself."""
+    encoder = SimpleNamespace(card=SimpleNamespace(source="text", features=features))
+    return SimpleNamespace(scores=scores, encoder=encoder, space=None)
+
+
+def test_figures_of_documents_are_the_length_of_their_embedding_and_their_unknown_words() -> None:
+    asked = [Question("a.txt", data=b"red red blue"), Question("b.txt", data=b"xyzzy"), Question("c.txt", data=b"\xff")]
+    embedding = np.array([[3, 4], [0.1, 0], [1, 1]], np.float32)
+    found = Encoding(BitCodes.from_bits(np.zeros((3, 8))), embedding, np.zeros((3, 8), np.float32))
+    release = documents({"vocabulary": ["red", "blue"], "mail": False}, {"strangers": {"items": {}}})
+    told = unusual.figures_of(release, np.zeros((3, 2)), found, asked)
+    assert [one["faint"] for one in told] == pytest.approx([-np.log(5), -np.log(0.1), -np.log(2**0.5)], abs=1e-4)
+    assert [one["unknown"] for one in told] == pytest.approx([1 - 3.5 / 4, 1 - 0.5 / 2, told[2]["unknown"]])
+    read_by_a_network = documents({"backbone": "x"}, {"strangers": {"items": {}}})
+    assert [set(one) for one in unusual.figures_of(read_by_a_network, np.zeros((3, 2)), found, asked)] == [
+        {"faint"}
+    ] * 3
+    for scores in ({}, {"strangers": {}}):
+        assert unusual.figures_of(documents({}, scores), np.zeros((3, 2)), found, asked) == [{}, {}, {}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,8 @@ from aepipe.errors import ItemError, QueryError
 from aepipe.release import gc
 from aepipe.release import query as queries
 from aepipe.release.release import Release
-from aepipe.release.search import SearchOptions
-from aepipe.release.words import Mixture, advice
+from aepipe.release.search import Question, SearchOptions
+from aepipe.release.words import NOTHING, Mixture, advice
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
 from tests.support.towers import COLOURS, EACH
@@ -162,3 +163,53 @@ def test_advice_is_given_where_it_works(kind: str, backbone: str | None, said: s
     found = advice(SimpleNamespace(recipe=recipe))  # type: ignore[arg-type]
     assert found.startswith(said)
     assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(("weight", "wrong"), [(0.0, False), (1.0, False), (-0.01, True), (1.01, True)])
+def test_a_weight_is_a_share(weight: float, wrong: bool) -> None:
+    if not wrong:
+        assert Mixture(("rain",), weight=weight).weight == weight
+        return
+    with pytest.raises(QueryError, match=f"weight: a number from 0 to 1 is wanted, not {weight}"):
+        Mixture(("rain",), weight=weight)
+
+
+def test_words_of_mixtures_are_texts_or_lists() -> None:
+    assert Mixture.of("rain", ["snow", "ice"], None) == Mixture(("rain",), ("snow", "ice"))
+    assert Mixture.of((), (), 0.25) == Mixture(weight=0.25)
+    assert bool(Mixture(("a",)))
+    assert bool(Mixture(minus=("a",)))
+    assert not Mixture(weight=0.9)
+    for given in ((("",), ()), ((), (" ",))):
+        with pytest.raises(QueryError, match="words to add or to leave out are empty"):
+            Mixture(*given)
+
+
+def test_words_out_of_a_pipe_keep_their_place_among_files(opened: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked as words, also with words added; a picture out of a pipe stays one."""
+    release = opened.release
+    files = [str(release.path_of(row.place)) for row in release.describe([0, 1])]
+    apart = [*queries.questions_from_paths(release, files[:1]), *queries.questions_from_words(release, ["red"])]
+
+    def asked(given: bytes, mixture: Mixture = NOTHING) -> list[Question]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        return list(queries.questions_from_paths(release, [files[0], "-", files[1]], mixture))
+
+    found = asked(b"red\n")
+    assert [one.text for one in found] == [apart[0].text, "red", files[1]]
+    for one, other in zip(found[:2], apart, strict=True):
+        assert one.code is not None
+        assert other.code is not None
+        assert one.code.hex() == other.code.hex()
+    assert [one.meaning is None for one in found] == [True, False, True]
+    (mixed,) = queries.questions_from_words(release, ["red"], Mixture(("blue",)))
+    with_more = asked(b"red", Mixture(("blue",)))[1]
+    assert with_more.text == mixed.text == "red + blue"
+    assert with_more.code is not None
+    assert mixed.code is not None
+    assert with_more.code.hex() == mixed.code.hex()
+    picture = asked(Path(files[1]).read_bytes())
+    assert picture[1].code is not None
+    assert picture[2].code is not None
+    assert picture[1].code.hex() == picture[2].code.hex()
+    assert picture[1].meaning is None

@@ -94,6 +94,25 @@ def test_hits_are_jpeg_and_charts_are_lines(store: Store, monkeypatch: pytest.Mo
     assert "Training" in seen.words
 
 
+def test_a_chart_is_drawn_once_for_a_model(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, drawn, kept = Release.open(store, ref=make_release(store, n=8)), list[str](), tmp_path / "new" / "x.svg"
+
+    def counted(store: Store, release: Release) -> Chart:
+        drawn.append(release.name)
+        return chart(store, release)
+
+    monkeypatch.setattr(pages, "training_picture", counted)
+    first = shown(store, release, kept)
+    assert first == shown(store, release, kept) == shown(store, release)
+    assert len(drawn) == 2, "the last is not kept"
+    kept.write_text(kept.read_text(encoding="utf-8").replace(str(release.part("encoder")), "model/0"), encoding="utf-8")
+    assert shown(store, release, kept) == first
+    kept.write_bytes(b"\xff")
+    assert shown(store, release, kept) == first
+    assert len(drawn) == 4, "that of another model, and what is no text, are drawn again"
+    assert shown(store, release, kept / "x.svg") == first, "it cannot be kept there"
+
+
 def test_what_the_gate_said_now_goes_before_what_it_said_then(found: dict[str, Any]) -> None:
     found["promoted"] = {"when": "then", "why": "it is new; it is good"}
     assert {"it is new", "it is good"} <= set(Seen(page(found, {})).words)

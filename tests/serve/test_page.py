@@ -161,10 +161,10 @@ def test_words_are_typed_where_the_collection_answers_words(page: Any) -> None:
 
 
 def test_a_screen_says_that_it_waits_and_what_went_wrong(page: Any) -> None:
-    page.route("**/quarantine", lambda route: None)  # is never answered
+    page.route("**/v1/**/quarantine", lambda route: None)  # is never answered
     page.goto("/c/pictures/unreadable")
     page.wait_for_selector("text=Loading …")
-    page.route("**/releases", lambda route: route.fulfill(status=500, json={"detail": "no luck"}))
+    page.route("**/v1/**/releases", lambda route: route.fulfill(status=500, json={"detail": "no luck"}))
     page.goto("/c/pictures/releases")
     assert "no luck" in page.get_by_role("alert").inner_text()
 

@@ -172,9 +172,9 @@ def test_a_row_with_a_column_twice_is_refused_by_the_command_too(store: Store) -
 
 def test_numbers_are_written_in_digits(client: Client) -> None:
     path = ONE.format("pictures")
-    for given in ({"id": "1e0"}, {"id": "1.0"}, {"id": 1, "k": "1e1"}, {"id": 1, "radius": "2."}):
-        found = client.get(path, **given)
-        assert found.status == 400, given
+    for asked in ({"id": "1e0"}, {"id": "1.0"}, {"id": 1, "k": "1e1"}, {"id": 1, "radius": "2."}):
+        found = client.get(path, **asked)
+        assert found.status == 400, asked
         assert "a whole number is wanted" in found.json["detail"]
 
 

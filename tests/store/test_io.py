@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import load, save_file
 
 from aepipe.errors import CorruptError, FullError, NotFoundError, StoreError, TargetError
@@ -426,3 +427,35 @@ def test_errors_of_tables_keep_what_the_system_said(tmp_path: Path) -> None:
     assert caught.value.strerror == "first"
     with pytest.raises(CorruptError, match=r"it cannot be read \(first\); delete"), table_errors_named(file):
         raise ValueError("first\nsecond")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(5),
+        np.arange(6, dtype="<f4").reshape(2, 3),
+        np.zeros((2, 3, 4), bool),
+        np.array(["one", "two"]),
+        np.array([b"abc"]),
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+        np.arange(3, dtype=">i4"),
+        np.array(7),
+        np.empty((0, 3)),
+        np.zeros(2, [("a", "<i4")]),
+    ],
+)
+def test_arrays_are_mapped_as_numpy_loads_them(tmp_path: Path, array: NDArray[Any]) -> None:
+    np.save(tmp_path / "some.npy", array)
+    found, wanted = mapped(tmp_path / "some.npy"), np.load(tmp_path / "some.npy")
+    assert (found.dtype, found.shape, found.tolist()) == (wanted.dtype, wanted.shape, wanted.tolist())
+    with pytest.raises(ValueError, match="read-only"):
+        found[...] = found
+
+
+def test_an_array_that_was_cut_off_is_damage(tmp_path: Path) -> None:
+    np.save(tmp_path / "some.npy", np.arange(50))
+    whole = (tmp_path / "some.npy").read_bytes()
+    for damage in (whole[:-1], whole[:200], whole[:128], whole[:100], b"", whole.replace(b"(50,)", b"(51,)")):
+        (tmp_path / "some.npy").write_bytes(damage)
+        with pytest.raises(CorruptError, match=r"some\.npy: corrupt, not an array"):
+            mapped(tmp_path / "some.npy")

@@ -31,6 +31,7 @@ class Fake:
     max_vanished_share: float = 1.0
     workers: int = 2
     part: int = 0
+    kept: float = 1.0
     test_share: float = 0.0
     option: int = 0
     decoded: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BIT_ORDER, BitCodes, n_bytes
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, QueryError
 from aepipe.pipeline.compact import merge_rows
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
@@ -73,11 +73,16 @@ class Exporting:
             embeddings: false leaves the embeddings out; then codes are those of the store, and nothing is encoded.
 
         Raises:
-            QueryError: the codes have fewer bits.
+            QueryError: the codes have fewer bits; or embeddings are wanted, and the features of rows were not kept.
             CorruptError: an artifact is damaged.
         """
         opened = Release.open(store, ref=ref)
         rows = Rows(store.verified(merge_rows(store, opened)))
+        if embeddings and rows.kept < 1:
+            raise QueryError(
+                f"{opened.name}: embeddings are made of all features, and source.keep = 'sample' keeps those of "
+                f"{rows.kept:.2%}; --no-embeddings leaves embeddings out, and keep = 'all' keeps all features"
+            )
         opened = opened if n_bits is None else Prefix(opened, n_bits)
         aligned = store.manifest(opened.part("encoder")).facts.get("aligned")
         return cls(opened, rows, Layout.of(opened, rows, aligned, embeddings=embeddings))

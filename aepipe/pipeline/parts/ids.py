@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from aepipe.errors import CorruptError
 from aepipe.pipeline.parts.opened import table_at
-from aepipe.sources.listing import key_hash
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import mapped
@@ -181,8 +180,7 @@ class Before:
         file = self._store.output(ref, layout.Rows.HASHES)
         if file is not None:
             return mapped(file)
-        table = table_at(self._store.address, ref)
-        return np.fromiter(map(key_hash, table.each_key()), np.uint64, len(table))
+        return table_at(self._store.address, ref).key_hashes()
 
 
 def small_file(store: Store, part: Ref, name: str) -> NDArray[Any]:

@@ -64,7 +64,7 @@ def join(
     """
     cards = [store.manifest(one).facts for one in parts]
     rejected = [bad for one, card in zip(parts, cards, strict=True) for bad in _not_read(store, source, one, card)]
-    splits = sum((Counter(card["splits"]) for card in cards), Counter[str]())
+    splits = _splits(cards)
     listed = quarantine_file(store, source.name, rejected, source.passed_over)
     check_bad(source, rejected, sum(splits.values()), listed)
     read = reading_facts(source, rejected)
@@ -75,20 +75,22 @@ def join(
     vanished = before + ids.new - sum(splits.values())
     check_vanished(source, vanished, before, made.facts.get("location") if made else None)
     check_splits(source, splits)
-    if previous is not None and made is not None and made.inputs.get("parts") == [str(one) for one in parts]:
+    # Where features are decoded again, a list also says from which listings.
+    again = {"readings": list(map(str, readings))} if source.kept < 1 else {}
+    inputs: dict[str, Any] = {"parts": [str(one) for one in parts], **again}
+    if previous is not None and made is not None and inputs.items() <= made.inputs.items():
         reading.keep(store, source.name, previous, read)
         return previous
     lineage = digest_of([hashlib.sha256(runs.astype("<i8").tobytes()).hexdigest(), ids.next_id])
-    inputs = {"stage": STAGE, "version": VERSION, "features": source.features(), "ids": lineage}
-    inputs |= {"source": digest_of([card["source"] for card in cards]), "parts": [str(one) for one in parts]}
+    inputs |= {"stage": STAGE, "version": VERSION, "features": source.features(), "ids": lineage}
+    inputs |= {"source": digest_of([card["source"] for card in cards])}
     with store.draft("rows") as draft:
         np.save(draft.path / layout.Rows.RUNS, runs)
         write_quarantine(draft.path / layout.Rows.QUARANTINE, rejected, source.passed_over.listed())
         card = _joined(store, parts, cards) | {"source": inputs["source"], "next_id": ids.next_id}
         (draft.path / layout.Rows.CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
         facts = {name: value for name, value in card.items() if name not in {"parts", "counts"}}
-        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished}
-        facts |= {"readings": [str(one) for one in readings]}
+        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished, "readings": list(map(str, readings))}
         result = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, result, read)
     return result
@@ -101,15 +103,20 @@ def _joined(store: Store, parts: Sequence[Ref], cards: Sequence[dict[str, Any]])
     return {
         **{name: first[name] for name in ("schema", "shape", "dtype", "columns")},
         "rows": sum(card["rows"] for card in cards),
-        "splits": dict(sorted(sum((Counter(card["splits"]) for card in cards), Counter[str]()).items())),
+        "splits": dict(sorted(_splits(cards).items())),
         "distinct": _distinct(store, parts),
         "labels": labelled > 0,
         "labelled": labelled,
         "quarantined": sum(card["quarantined"] for card in cards),
         **({"several_labels": several} if several else {}),
+        **({"kept": first["kept"]} if "kept" in first else {}),
         "parts": [one.digest for one in parts],
         "counts": [card["rows"] for card in cards],
     }
+
+
+def _splits(cards: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    return sum((Counter(card["splits"]) for card in cards), Counter[str]())
 
 
 def _distinct(store: Store, parts: Sequence[Ref]) -> int:

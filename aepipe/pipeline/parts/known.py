@@ -21,6 +21,7 @@ from aepipe.sources.item import Source
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref
 from aepipe.store.io import mapped
+from aepipe.store.kept import key_hash, within
 from aepipe.store.rows import Finder, Rows
 
 
@@ -43,6 +44,7 @@ class Known:
                     self._tables.append(_findable(store, ref, noted))
             except StoreError:  # gone or damaged: then everything is made again
                 continue
+        self._kept = source.kept
         self._starts = np.cumsum([0, *(len(one.rows) for one in self._tables)])
 
     def with_stamps(self, hashes: NDArray[np.uint64], stamps: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -59,14 +61,18 @@ class Known:
             order, ordered = one.by_stamp
             rows = order[np.minimum(np.searchsorted(ordered, stamps), len(order) - 1)]
             same = (one.stamps[rows] == stamps) & (one.hashes[rows] == hashes) & (stamps != 0) & (found < 0)
+            same &= one.rows.with_features[rows] | ~within(hashes, self._kept)
             found[same] = rows[same] + start
         return found
 
-    def with_bytes(self, _: str, sha256: bytes) -> int:
-        """Return the number of a row with these bytes; -1 for none."""
+    def with_bytes(self, key: str, sha256: bytes) -> int:
+        """Return the number of a row with these bytes; -1 for none.
+
+        It has its features where those of the key are to stay.
+        """
         for one, start in zip(self._tables, self._starts.tolist(), strict=False):
             found = one.finder(sha256)
-            if found >= 0:
+            if found >= 0 and (one.rows.kept == 1 or one.rows.with_features[found] or not self._stays(key)):
                 return int(start) + found
         return -1
 
@@ -81,6 +87,9 @@ class Known:
         """Copy the features of some rows into an array, [n, *shape]; a number below 0 is no row."""
         for one, here, rows in self._by_table(numbers):
             out[here] = one.rows.features_at(rows)
+
+    def _stays(self, key: str) -> bool:
+        return bool(within(np.array([key_hash(key)], np.uint64), self._kept)[0])
 
     def _by_table(self, numbers: NDArray[np.int64]) -> list[tuple[Findable, NDArray[np.int64], NDArray[np.int64]]]:
         """Return each table with some of these rows, which of them these are, and their positions in it."""

@@ -107,7 +107,12 @@ def read_ref(listed: Ref, source: Source) -> Ref:
 def read_inputs(listed: Ref, source: Source) -> dict[str, Any]:
     """Return what decides which part a listing gives."""
     inputs = {"stage": "ingest.read", "version": VERSION, "listing": str(listed), "features": source.features()}
-    return inputs | {"columns": columns_of(source), "test": source.test_share}
+    return inputs | {"columns": columns_of(source), "test": source.test_share} | kept_of(source)
+
+
+def kept_of(source: Source) -> dict[str, float]:
+    """Return the input of a part that says which rows have features; none where all have."""
+    return {"kept": source.kept} if source.kept < 1 else {}
 
 
 def columns_of(source: Source) -> dict[str, str]:
@@ -125,12 +130,12 @@ def part_read(store: Store, listed: Ref, source: Source) -> Ref | None:
 
 
 def _kept(store: Store, source: Source, items: list[Item], hashes: NDArray[np.uint64]) -> tuple[Ref, Ref | None]:
-    """Return a listing, written unless its part is there, and that part."""
+    """Return a listing, and the part that it gave; it is written unless that is there with all features."""
     part = listing.listed(items, hashes)
     inputs = {"stage": "list", "version": VERSION, "items": part.digest}
     ref = ref_of("listing", inputs)
     read = part_read(store, ref, source)
-    if read is None and not store.reuse(ref):
+    if (read is None or source.kept < 1) and not store.reuse(ref):
         with store.draft("listing") as draft:
             listing.write(draft.path, part, source.schema())
             draft.finish(inputs, {"items": len(part)})

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aepipe.engines import Done, Part, check_stopped
 from aepipe.pipeline.parts.known import Known
-from aepipe.pipeline.parts.listing import columns_of, part_read, read_inputs
+from aepipe.pipeline.parts.listing import columns_of, kept_of, part_read, read_inputs
 from aepipe.pipeline.parts.opened import SourceAt, source_at, store_at
 from aepipe.pipeline.parts.writing import PartWriter
 from aepipe.sources import listing
@@ -75,7 +75,7 @@ def _read(store: Store, listed: Ref, source: Source, known: Known, threads: int)
         _take(rows, _Items(folder, source, said, known), source, known, threads)
         digest = rows.digest()
         inputs = {"stage": STAGE, "version": VERSION, "source": digest, "features": source.features()}
-        inputs |= {"columns": columns_of(source)}
+        inputs |= {"columns": columns_of(source), **kept_of(source)}
         ref = ref_of("rows", inputs)
         if not store.reuse(ref):
             draft.finish(inputs, rows.finish(digest))

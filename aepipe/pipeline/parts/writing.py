@@ -21,10 +21,13 @@ from aepipe.sources.listing import column_of
 from aepipe.sources.loader import Outcome
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store import layout
+from aepipe.store.kept import within
 from aepipe.store.rows import Rejected, Rows
 from aepipe.store.rows_writer import RowsWriter
 
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
+_FRESH, _LEFT_OUT = -1, -2
+"""In place of the number of a known row: its features were decoded, or do not stay."""
 
 
 class PartWriter:
@@ -45,7 +48,9 @@ class PartWriter:
         self._said = said
         self._known = known
         self._names = source.schema().names
-        self._writer = RowsWriter(folder, shape=source.shape, columns=source.schema(), dtype=source.dtype)
+        about = {"shape": source.shape, "columns": source.schema(), "dtype": source.dtype}
+        self._writer = RowsWriter(folder, **about, kept=source.kept)
+        self._stays = within(said.column("hash").to_numpy(), source.kept)
         self._shape, self._dtype = source.shape, np.dtype(source.dtype).newbyteorder("<")
         self._kept, self._numbers = list[int](), list[int]()
         self._splits, self._sha256 = list[str](), bytearray()
@@ -85,15 +90,17 @@ class PartWriter:
             place: of its item in the listing.
             sha256: of its bytes.
             split: that it is in.
-            row: its features, or its number among the known ones.
+            row: its features, or its number among the known ones; they are left out where they are not to be kept.
         """
         self._kept.append(place)
         self._sha256 += sha256
         self._splits.append(split)
-        if isinstance(row, int):
+        if not self._stays[place]:
+            self._numbers.append(_LEFT_OUT)
+        elif isinstance(row, int):
             self._numbers.append(row)
         else:
-            self._numbers.append(-1)
+            self._numbers.append(_FRESH)
             self._fresh.append(row)
             while len(self._kept) - self._written >= self._writer.group:
                 self._write(self._writer.group)
@@ -141,22 +148,23 @@ class PartWriter:
         columns |= {name: said.column(name) for name in ("place", "label")}
         columns["split"] = pa.array(self._splits[start:stop], pa.string())
         columns |= {written: said.column(own) for written, own in zip(self._writer.names, self._own, strict=True)}
-        features = self._features(start, stop)
-        columns["features"] = _fixed(features.tobytes(), features[:1].nbytes, stop - start)
+        columns["features"] = self._features(start, stop)
         self._writer.extend(pa.table(columns))
         self._written = stop
 
-    def _features(self, start: int, stop: int) -> NDArray[Any]:
+    def _features(self, start: int, stop: int) -> pa.Array:
         numbers = np.array(self._numbers[start:stop], np.int64)
-        out = np.empty((stop - start, *self._shape), self._dtype)
-        fresh = int((numbers < 0).sum())
-        if fresh:
-            out[numbers < 0] = self._fresh[:fresh]
-            del self._fresh[:fresh]
+        there = numbers != _LEFT_OUT
+        out = np.zeros((stop - start, *self._shape), self._dtype)
+        fresh = numbers == _FRESH
+        if fresh.any():
+            out[fresh] = self._fresh[: fresh.sum()]
+            del self._fresh[: fresh.sum()]
         self._known.copy_features(numbers, out)
-        return out
+        return _fixed(out.tobytes(), out[:1].nbytes, stop - start, None if there.all() else there)
 
 
-def _fixed(data: bytes, width: int, count: int) -> pa.Array:
-    """Return values of ``width`` bytes each, over their bytes."""
-    return pa.Array.from_buffers(pa.binary(width), count, [None, pa.py_buffer(data)])
+def _fixed(data: bytes, width: int, count: int, there: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return values of ``width`` bytes each, over their bytes; only those that are ``there``, bool[count]."""
+    bits = None if there is None else pa.py_buffer(np.packbits(there, bitorder="little").tobytes())
+    return pa.Array.from_buffers(pa.binary(width), count, [bits, pa.py_buffer(data)])
