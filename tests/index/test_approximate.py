@@ -54,7 +54,7 @@ def test_cells_are_fitted_to_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ivf.FIT_CODES_PER_CELL == 64
     monkeypatch.setattr(ivf, "FIT_CODES_PER_CELL", 8)
 
-    class Watched(swig.IndexBinaryIVF):  # type: ignore[name-defined,misc]
+    class Watched(swig.IndexBinaryIVF):  # type: ignore[misc]
         def train(self, packed: np.ndarray) -> None:
             seen.append(packed.copy())
             super().train(packed)

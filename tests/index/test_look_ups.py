@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aepipe.codes.bitcodes import BitCodes
+from aepipe.codes.bitcodes import BitCodes, words_of
 from aepipe.index import cost_model
 from aepipe.index.cost_model import bound, stage_cost
 from aepipe.index.hits import CodeHits
@@ -46,7 +46,7 @@ def asked(engine: MultiHash) -> NDArray[np.uint8]:
 def touched(engine: MultiHash, packed: NDArray[np.uint8], stage: int) -> list[int]:
     """How many codes are in the buckets of each query."""
     values = engine._values_of(stage)
-    return [int(engine.tables.buckets(query, values)[1].sum()) for query in multihash.words_of(packed)]
+    return [int(engine.tables.buckets(query, values)[1].sum()) for query in words_of(packed)]
 
 
 def hits_of(found: CodeHits, query: int) -> list[tuple[int, int]]:
@@ -158,8 +158,13 @@ def test_look_ups_must_be_cheaper_than_a_scan_by_all_threads(
     monkeypatch.setattr(engine, "_plan", lambda _: (cost, 0))
     monkeypatch.setattr(engine, "_scan_cost", 100.0)
     looked: list[int] = []
-    monkeypatch.setattr(engine, "_certain_together", lambda some, *_: [(looked.append(1), SCANNED)] * len(some))
-    monkeypatch.setattr(engine, "_each", lambda packed, *_: [(looked.append(1), SCANNED)] * len(packed))
+
+    def answers(packed: NDArray[np.uint8], *_: object) -> list[tuple[None, int]]:
+        looked.append(len(packed))
+        return [(None, SCANNED)] * len(packed)
+
+    monkeypatch.setattr(engine, "_certain_together", answers)
+    monkeypatch.setattr(engine, "_each", answers)
     engine.staged(asked[:queries], 3, threads)
     assert (looked == []) == scanned
 

@@ -86,5 +86,5 @@ def test_the_cheapest_look_up_that_misses_nothing_is_taken(
             values = cost_model.n_values(16, n_parts, flipped)
             costs[n_parts, flipped] = cost_model.stage_cost(16, values, shares[flipped] * 60)
     best = min(costs, key=lambda way: (costs[way], way))
-    ((tables, values),) = taken
-    assert (tables.n_parts, len(values)) == (best[0], cost_model.n_values(16, *best))
+    ((tables, looked_up),) = taken
+    assert (tables.n_parts, len(looked_up)) == (best[0], cost_model.n_values(16, *best))

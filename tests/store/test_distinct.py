@@ -45,3 +45,12 @@ def test_each_text_has_the_number_of_its_value(texts: list[str | None], block: i
 def test_texts_of_one_hash_stay_apart(texts: list[str | None]) -> None:
     with patch.object(distinct, "_hashes", one_hash):
         assert values(texts) == texts
+
+
+def test_equal_texts_are_looked_at_once_wherever_they_stand() -> None:
+    texts = [b"ab", b"", b"ba", b"ab", b"\0", b"", b"a" * 300, b"ab", b"a" * 300]
+    sizes = np.array([len(text) for text in texts])
+    starts = np.cumsum(sizes) - sizes
+    firsts, which = distinct.alike(np.frombuffer(b"".join(texts), np.uint8), starts, sizes)
+    assert sorted(firsts.tolist()) == [0, 1, 2, 4, 6]
+    assert [texts[first] for first in firsts[which]] == texts

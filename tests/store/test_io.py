@@ -213,7 +213,8 @@ def test_a_file_that_may_not_be_read_is_not_made_again(store: Store) -> None:
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 3)])
 def test_an_array_of_the_store_is_of_its_type_whatever_its_size(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    array_in(tmp_path / "some.npy", np.int32, shape)
+    made = array_in(tmp_path / "some.npy", np.int32, shape)
+    assert (made.dtype.name, made.shape) == ("int32", shape)
     found = np.load(tmp_path / "some.npy")
     assert (found.dtype, found.shape) == (np.dtype(np.int32), shape)
 

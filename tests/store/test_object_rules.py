@@ -9,7 +9,9 @@ import json
 import logging
 import math
 import os
+import threading
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import pytest
 from aepipe.errors import BusyError, CorruptError, StoreError
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.backends import copies, leases, objects
-from aepipe.store.backends.bucket import Bucket, ChangedError, Object
+from aepipe.store.backends.bucket import Bucket, ChangedError, Object, _object
 from aepipe.store.backends.checkpoints import Checkpoints
 from aepipe.store.backends.leases import Lease
 from aepipe.store.backends.locks import FileLock
@@ -646,3 +648,22 @@ def test_work_here_and_there_is_added_up(memory: Memory, there: Store) -> None:
 def test_a_bucket_begins_with_its_scheme() -> None:
     one = Bucket("s3://bucket/some/store")
     assert (one.scheme, one._path("a/b"), one._path("")) == ("s3", "bucket/some/store/a/b", "bucket/some/store")
+
+
+def test_copying_checkpoints_does_not_keep_a_process_from_its_end(memory: Memory, tmp_path: Path) -> None:
+    Checkpoints(memory).begin("abc", tmp_path)  # type: ignore[arg-type]
+    assert {one.daemon for one in threading.enumerate() if one.name == "checkpoints"} == {True}
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ({}, Object(0, "", 0.0)),
+        ({"size": None, "ETag": None, "etag": "b", "LastModified": None}, Object(0, "b", 0.0)),
+        ({"size": 3, "generation": 7, "ETag": "a", "updated": "1970-01-01T00:01:00Z"}, Object(3, "7", 60.0)),
+        ({"size": "3", "ETag": "a", "last_modified": datetime(1970, 1, 1, 0, 1)}, Object(3, "a", 60.0)),
+    ],
+)
+def test_what_drivers_say_of_an_object(info: dict[str, object], found: Object) -> None:
+    """A time without a zone is one of UTC."""
+    assert _object(info) == found

@@ -421,6 +421,8 @@ def test_names_are_given_and_forgotten(made: Store) -> None:
     names.give(made, {A.digest: "new", B.digest: "other"})
     assert names.present(made, A, "old") == "new"
     assert names.present(made, C, "old") == "old"
+    text = (made.root / "names.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=1), "people can read it"
     names.give(made, {A.digest: None, C.digest: None})
     assert names.given(made) == {B.digest: "other"}
     with pytest.MonkeyPatch.context() as patch:
@@ -479,3 +481,14 @@ def test_a_lock_is_let_go_after_an_error(made: Store) -> None:
     assert (made.root / "locks" / "one").read_text() == ""
     with registry.lock(made, "one"):
         pass
+
+
+def test_a_pointer_that_may_not_be_read_is_no_damage(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(name: str) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr(made.backend, "read", refused)
+    for ask, file in ((registry.current, "service/one"), (registry.next_id, "ids/one")):
+        with pytest.raises(StoreError, match=f"^{file}: Permission denied") as caught:
+            ask(made, "one")
+        assert type(caught.value) is StoreError

@@ -348,6 +348,9 @@ def test_the_quarantine_tells_items_from_files(tmp_path: Path) -> None:
     ]
     assert write_quarantine(tmp_path / "none", []) == 0
     assert read_quarantine(tmp_path / "none") == []
+    texts = {name: pa.string() for name in ("key", "place", "reason", "what")}
+    for name in ("q", "none"):
+        assert pq.read_schema(tmp_path / name) == pa.schema({**texts, "count": pa.int64()})
     pq.write_table(pa.table({"key": ["a"], "place": ["x"], "reason": ["old"]}), tmp_path / "old")
     assert read_quarantine(tmp_path / "old") == [
         {"key": "a", "place": "x", "reason": "old", "what": "unreadable", "count": 1}
