@@ -119,8 +119,9 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: 
         BusyError: a run is writing under that name.
     """
     # Before the lock: it may take minutes, and a release does not change.
-    verify(store, ref)
-    own = Release.open(store, ref=ref).name
+    with _still_there(store, ref):
+        verify(store, ref)
+        own = Release.open(store, ref=ref).name
     if name is not None and own != name:
         raise QueryError(f"release {ref.short} is one of {own}, not of {name}")
     stays = partial(_stays, store, own, ref)
@@ -131,6 +132,17 @@ def promote(store: Store, ref: Ref, *, why: str, name: str | None = None, wait: 
             return registry.unchanged(own, ref, why)
         mark_used(store, ref)
         return registry.promote(store, own, ref, why=why)
+
+
+@contextmanager
+def _still_there(store: Store, ref: Ref) -> Iterator[None]:
+    """Say that a release is not there, in place of what it lacks, where it was removed while it was read."""
+    try:
+        yield
+    except StoreError as error:
+        if store.fresh().has(ref):
+            raise
+        raise NotFoundError(f"release {ref.short} was removed while it was verified: `aepipe list`") from error
 
 
 def rollback(store: Store, name: str | None = None, *, why: str, wait: float = 0, dry_run: bool = False) -> Event:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif("AEPIPE_SOAK" not in os.environ, reason="takes h
 
 def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     """Start a night in a process group of its own."""
-    words = [sys.executable, "-m", "aepipe", "nightly", "tiny.toml", "--home", "shelf", *more]
+    words = [sys.executable, "-m", "aepipe", "nightly", "tiny.toml", "--home", "store", *more]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     with (folder / "night.log").open("ab") as log:
         return subprocess.Popen(

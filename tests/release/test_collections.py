@@ -57,6 +57,21 @@ def test_a_promotion_of_what_is_in_service_mends_a_lost_log_once(store: Store) -
     assert len(lines) == 2
 
 
+def test_a_release_that_is_dropped_while_it_is_verified_is_not_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = two_releases(store)
+    verified = lifecycle.verify
+
+    def late(where: Store, ref: Ref) -> list[Ref]:
+        collections.drop(store, "pictures")
+        return verified(where, ref)
+
+    monkeypatch.setattr(lifecycle, "verify", late)
+    with pytest.raises(NotFoundError, match=f"^release {first.short} was removed while it was verified"):
+        lifecycle.promote(store, first, why="a test")
+
+
 def test_what_is_changed_after_it_was_renamed_has_the_new_name(store: Store) -> None:
     two_releases(store)
     collections.rename(store, "pictures", "holidays")
