@@ -19,6 +19,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+from aepipe.log import Sparse
 from aepipe.store.artifacts import Store
 from aepipe.store.backends.bucket import Bucket
 from tests.support.exporter import read_operators_once
@@ -71,10 +72,16 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _heard() -> None:
-    """Let our loggers speak: libraries that configure logging, for another test, switch off those that they find."""
+    """Let our loggers speak, and pytest hear all: what ran a flow for another test has changed both.
+
+    Libraries that configure logging switch off the loggers that they find, and a flow lets few steps through to all
+    handlers that Prefect's logger has, those of pytest among them.
+    """
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.partition(".")[0] == "aepipe" and isinstance(logger, logging.Logger):
             logger.disabled = False
+    for handler in logging.getLogger().handlers:
+        handler.filters = [one for one in handler.filters if not isinstance(one, Sparse)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,7 +123,7 @@ def test_large_items_in_memory_are_few_at_a_time() -> None:
     ("pattern", "matches", "other"),
     [
         ("[[]x", "[x", "x"),
-        (r"[\]x", "\\x", "x"),
+        (r"[\]x]y", "]y", "\\y"),
         ("[+--]x", ",x", "ax"),
         ("[a&&b]x", "&x", "cx"),
         ("[]a]x", "]x", "bx"),
