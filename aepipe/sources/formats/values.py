@@ -43,7 +43,8 @@ _FEW = 0.05
 """Share of other values up to which a column of text is said to be nearly one of numbers."""
 _HOPELESS = 1000
 _TRUE = frozenset(["true", "1", "yes", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero", "vero", "sim", "是", "真"])
-_FALSE = frozenset(["false", "0", "no", "nein", "falsch", "non", "faux", "falso", "não", "nao", "否", "假"])
+_FALSE = frozenset(["false", "0", "no", "nein", "falsch", "non", "faux"])
+_FALSE |= {"falso", "não", "nao", "否", "假"}  # codespell:ignore falso
 """Only where a recipe says that a column is of truth values."""
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number", "comma", "grouped", "unclear"})
 
