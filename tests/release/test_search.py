@@ -149,6 +149,7 @@ def test_where_no_embeddings_are_kept_the_order_is_that_of_codes(
     make_release(store, n=40)
     bare = Release.open(store)
     assert bare.segments.width is None
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         assert found(bare, 3) == found(bare, 3, fast=True)
     assert not caplog.records
