@@ -86,15 +86,6 @@ class Projection:
         """
         return codes_of([self], features)[0]
 
-    def blocks(self, features: Features) -> Iterator[Matrix]:
-        """Yield the projections of rows, float32[b, K].
-
-        Raises:
-            CodeError: as :meth:`codes`.
-        """
-        self.check(features)
-        yield from (block @ self.axes for block in centred(features, self.mean))
-
     def check(self, features: Features) -> None:
         """Check that rows have the features that it was fitted on.
 
@@ -167,20 +158,20 @@ class Waves:
 def codes_of(fitted: Sequence[Baseline], features: Features) -> list[BitCodes]:
     """Return the codes of uint8 or float [N, D] by several baselines.
 
-    Rows are read once, and centred once for all baselines of one mean, as those of one :class:`FitSample` are.
+    Rows are read and centred once for all baselines of one mean, as those of one :class:`FitSample` are.
 
     Raises:
         CodeError: another number of features, or a value that is not finite.
     """
-    for one in fitted:
+    of_mean: dict[bytes, list[int]] = {}
+    for number, one in enumerate(fitted):
         one.check(features)
+        of_mean.setdefault(one.mean.tobytes(), []).append(number)
     parts: list[list[BitCodes]] = [[] for _ in fitted]
-    for _, block in feature_blocks(features) if fitted else ():
-        mean, rows = None, np.empty((0, 0), np.float32)
-        for one, found in zip(fitted, parts, strict=True):
-            if mean is None or not np.array_equal(mean, one.mean):
-                mean, rows = one.mean, (block - one.mean).astype(np.float32)
-            found.append(BitCodes.from_bits(one.bits(rows)))
+    for numbers in of_mean.values():
+        for rows in centred(features, fitted[numbers[0]].mean):
+            for number in numbers:
+                parts[number].append(BitCodes.from_bits(fitted[number].bits(rows)))
     return [concatenate(found) for found in parts]
 
 

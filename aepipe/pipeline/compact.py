@@ -22,7 +22,7 @@ from aepipe.release.origin import recipe_file_of
 from aepipe.release.release import Release
 from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
-from aepipe.store.kept import key_hash, within
+from aepipe.store.kept import key_hashes, within
 from aepipe.store.rows import Rows
 from aepipe.store.rows_writer import RowsWriter
 from aepipe.store.segments import CodeSegments
@@ -100,7 +100,7 @@ def _copy_rows(
         gone = pc.is_in(table.column("id"), value_set=pa.array(removed))
         left = table.filter(pc.invert(gone))
         if kept < 1:
-            every.append(np.fromiter(map(key_hash, left.column("key").to_pylist()), np.uint64, len(left)))
+            every.append(key_hashes(left.column("key").to_pylist(), len(left)))
             left = _without_features(left, ~within(every[-1], kept))
         writer.extend(left)
         done += len(table)

@@ -191,8 +191,8 @@ def _rename(store: Store, old: str, new: str) -> Ref | None:
         store.backend.delete(f"{layout.Root.IDS}/{old}")
         for before, after in zip(_notes(old), _notes(new), strict=True):
             store.backend.move(before, after)
-        for shown in (layout.Root.metrics(old), layout.Root.report(old), layout.Root.chart(old)):
-            store.backend.delete(shown)  # they have the name in them; a run writes them
+        for shown in _shown(old):
+            store.backend.delete(shown)
     return now
 
 
@@ -211,6 +211,11 @@ def _notes(name: str) -> list[str]:
         layout.Root.uploads(name),
         *(layout.Root.quarantine(one) for one in (name, f"{name}-added")),
     ]
+
+
+def _shown(name: str) -> list[str]:
+    """Return the files that have the name of a collection in them; a run writes them."""
+    return [layout.Root.metrics(name), layout.Root.report(name), layout.Root.chart(name)]
 
 
 def _dropped(store: Store, name: str) -> Dropped:
@@ -255,8 +260,7 @@ def _drop(store: Store, found: Dropped) -> None:
             store.remove(ref)
             store.work_done(ref)
         names.give(store, dict.fromkeys(ref.digest for ref in found.releases))
-        notes = [*_notes(found.name), layout.Root.metrics(found.name), layout.Root.report(found.name)]
-        for file in (*notes, layout.Root.chart(found.name), f"{layout.Root.IDS}/{found.name}"):
+        for file in (*_notes(found.name), *_shown(found.name), f"{layout.Root.IDS}/{found.name}"):
             store.backend.delete(file)
         store.backend.sweep()
 

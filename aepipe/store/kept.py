@@ -10,6 +10,7 @@ Legend: N rows.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from numpy.typing import NDArray
 def key_hash(key: str) -> int:
     """Return the hash of a key, 64 bits, the same for good: parts end by it."""
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
+
+
+def key_hashes(keys: Iterable[str], count: int) -> NDArray[np.uint64]:
+    """Return the hashes of so many keys, uint64[count]."""
+    return np.fromiter(map(key_hash, keys), np.uint64, count)
 
 
 def within(hashes: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:

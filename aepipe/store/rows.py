@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError, QueryError
 from aepipe.store import layout
 from aepipe.store.io import array_in, mapped, sealed_json, table_errors_named
-from aepipe.store.kept import key_hash, within
+from aepipe.store.kept import key_hashes, within
 from aepipe.store.row_files import columns_of, opened, row_files
 from aepipe.store.row_parts import ids_of_runs, runs_of
 
@@ -162,7 +162,7 @@ class Rows:
         if self.part_names:
             return np.concatenate([one.key_hashes() for one in self.parts])
         file = self._folder / layout.Rows.HASHES
-        return mapped(file) if file.exists() else np.fromiter(map(key_hash, self.each_key()), np.uint64, len(self))
+        return mapped(file) if file.exists() else key_hashes(self.each_key(), len(self))
 
     def check_features(self, rows: NDArray[np.generic] | slice) -> None:
         """Check that some rows have their features here.

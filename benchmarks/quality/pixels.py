@@ -39,6 +39,11 @@ from benchmarks.quality.vectors import train
 PACKAGES = ("torch", "faiss-cpu")
 BITS = 64
 SHOWN = ("map", "map_at_1000", "p_at_100")
+TITLES = {
+    "fashion-mnist": "Fashion-MNIST",
+    "glyphs": "letters and digits in fonts",
+    "cifar10": "CIFAR-10, pixels",
+}
 
 Rows = NDArray[np.uint8]
 Classes = NDArray[np.str_]
@@ -50,6 +55,7 @@ def derived(rows: int, edits: str, seed: int) -> Recipe:
     return recipes.parse(tomllib.loads("\n\n".join([head, *stack(rows, edits=edits)])), Path("pixels.toml"))
 
 
+@cache
 def read(path: Path) -> tuple[Rows, Classes, Rows, Classes]:
     """Return training pictures, their classes, test pictures and theirs; all have the size of the first."""
     if path.is_dir():
@@ -82,7 +88,7 @@ def measured(path: Path, seed: int, most: int, *, plain: bool) -> tuple[float, d
     rows, classes = rows[:most], classes[:most]
     began = time.monotonic()
     edits = "" if plain else edits_of(max(rows.shape[1:3]))
-    codes = {"ours": train(derived(len(rows), edits, seed), rows, asked, seed)}
+    codes = {"plain" if plain else "ours": train(derived(len(rows), edits, seed), rows, asked, seed)}
     seconds = time.monotonic() - began
     flat = [_flat(one) for one in (rows, asked)]
     for name, fit in (("itq", fit_itq), ("lsh", fit_lsh)):
@@ -121,9 +127,12 @@ def main() -> None:
             for system, values in found.items():
                 figures = "".join(f"{value:8.4f}" for value in values)
                 print(f"{path.stem:14} seed {seed} {system:6}{figures}  {seconds:6.0f} s", flush=True)
+        rows, _, asked, _ = read(path)
         line: dict[str, float | str] = {
-            "collection": path.stem,
-            "recipe": "as for other rows" if given.plain else "as for pixels",
+            "collection": TITLES.get(path.stem, path.stem),
+            "count": min(len(rows), given.rows),
+            "queries": len(asked),
+            "seeds": given.seeds,
         }
         for system in runs[0]:
             each = np.array([run[system] for run in runs])
@@ -131,8 +140,7 @@ def main() -> None:
             for name, mean, sd in zip(SHOWN, each.mean(0), spread, strict=True):
                 line |= {f"{system}_{name}": mean.item(), f"{system}_{name}_sd": sd.item()}
         told.append(line)
-    settings = {"rows": given.rows, "seeds": given.seeds, "queries": "all test pictures", "bits": BITS}
-    write(given.json, told, PACKAGES, settings=settings)
+        write(given.json, told, PACKAGES, settings={"rows": given.rows, "seeds": given.seeds, "bits": BITS})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.evaluate.baselines import BASELINES, fit_pca_sign
+from aepipe.evaluate.baselines import BASELINES, centred, fit_pca_sign
 from aepipe.evaluate.retrieval import Retrieval, retrieval, retrieval_by, retrieval_float
 from aepipe.evaluate.scores import Sample, first_queries
 from aepipe.pipeline.score import samples
@@ -78,7 +78,8 @@ class Arms:
         fitted = fit_pca_sign(self.rows, self.n_bits, SEED)
         turn = np.linalg.qr(np.random.default_rng(SEED).standard_normal((self.n_bits, self.n_bits)))[0]
         codes = (
-            BitCodes.from_bits(np.concatenate(list(fitted.blocks(one))) @ turn > 0) for one in (self.rows, self.asked)
+            BitCodes.from_bits(np.concatenate([block @ fitted.axes @ turn for block in centred(one, fitted.mean)]) > 0)
+            for one in (self.rows, self.asked)
         )
         return self._codes(*codes)
 

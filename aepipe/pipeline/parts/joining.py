@@ -76,8 +76,8 @@ def join(
     check_vanished(source, vanished, before, made.facts.get("location") if made else None)
     check_splits(source, splits)
     # Where features are decoded again, a list also says from which listings.
-    again = {"readings": list(map(str, readings))} if source.kept < 1 else {}
-    inputs: dict[str, Any] = {"parts": [str(one) for one in parts], **again}
+    noted = {"readings": [str(one) for one in readings]}
+    inputs: dict[str, Any] = {"parts": [str(one) for one in parts], **(noted if source.kept < 1 else {})}
     if previous is not None and made is not None and inputs.items() <= made.inputs.items():
         reading.keep(store, source.name, previous, read)
         return previous
@@ -90,7 +90,7 @@ def join(
         card = _joined(store, parts, cards) | {"source": inputs["source"], "next_id": ids.next_id}
         (draft.path / layout.Rows.CARD).write_text(json.dumps(card, indent=1), encoding="utf-8")
         facts = {name: value for name, value in card.items() if name not in {"parts", "counts"}}
-        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished, "readings": list(map(str, readings))}
+        facts |= {"new": ids.new, "changed": ids.changed, "vanished": vanished, **noted}
         result = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, result, read)
     return result

@@ -21,7 +21,7 @@ from aepipe.sources.item import Source
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref
 from aepipe.store.io import mapped
-from aepipe.store.kept import key_hash, within
+from aepipe.store.kept import key_hashes, within
 from aepipe.store.rows import Finder, Rows
 
 
@@ -89,7 +89,7 @@ class Known:
             out[here] = one.rows.features_at(rows)
 
     def _stays(self, key: str) -> bool:
-        return bool(within(np.array([key_hash(key)], np.uint64), self._kept)[0])
+        return bool(within(key_hashes([key], 1), self._kept)[0])
 
     def _by_table(self, numbers: NDArray[np.int64]) -> list[tuple[Findable, NDArray[np.int64], NDArray[np.int64]]]:
         """Return each table with some of these rows, which of them these are, and their positions in it."""
