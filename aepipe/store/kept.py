@@ -22,7 +22,7 @@ def key_hash(key: str) -> int:
 
 
 def key_hashes(keys: Iterable[str], count: int) -> NDArray[np.uint64]:
-    """Return the hashes of so many keys, uint64[count]."""
+    """Return the hashes of ``count`` keys, uint64[count]."""
     return np.fromiter(map(key_hash, keys), np.uint64, count)
 
 
