@@ -388,7 +388,7 @@ def test_nobody_waits_longer_than_the_limit_and_what_nobody_waits_for_is_not_beg
     asyncio.run(ask())
 
 
-def test_only_what_was_short_is_done_without_a_thread(client: Client) -> None:
+def test_only_what_was_short_is_done_without_a_thread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = pool.Costs()
     assert not costs.is_short("id", alone=True)
     for _ in range(20):
@@ -401,6 +401,7 @@ def test_only_what_was_short_is_done_without_a_thread(client: Client) -> None:
     assert not costs.is_short(None, alone=True)
     one = client.service.catalog.get("pictures")
     one.costs = pool.Costs()
+    monkeypatch.setattr(pool, "LATE", float("inf"))  # a busy machine may hold up any of these
     known = [client.get(f"{ONE}/search", id=3).json for _ in range(20)]
     assert all(answer["answers"] == known[0]["answers"] for answer in known)
     assert one.costs.is_short(plans.cost_of(Options()), alone=True)
