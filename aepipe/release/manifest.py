@@ -37,7 +37,7 @@ class ReleaseManifest:
         n_rows: rows in the index, added ones included and removed ones not.
         encoder: the model.
         codes: segments of codes; those of added rows come last, one for each of ``more_rows``.
-        items: keys and columns of the rows that the release was built from: one segment, or one for each of their parts.
+        items: keys and columns of the rows that it was built from: one segment, or one for each of their parts.
         index: the index of these rows: one, or its shards in their order.
         scores: measured when the encoder went into service.
         source_rows: the rows that the release was built from.
