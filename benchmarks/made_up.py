@@ -24,7 +24,7 @@ from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in
 from aepipe.store.rows_writer import RowsWriter
-from aepipe.store.segments import FACT, Items, bounds_of
+from aepipe.store.segments import Items
 from tests.support.encoders import write_encoder
 
 N_BITS = 64
@@ -98,7 +98,7 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
     strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
     with store.draft("segment") as draft:
         Items.write(draft.path, ids, strings, columns=[], root=folder_of(store))
-        facts = {"kind": "items", "rows": len(ids), FACT: bounds_of(ids)}
+        facts = {"kind": "items", "rows": len(ids), **Items(draft.path).facts}
         return draft.finish({"benchmark": "items", "first": int(ids[0]), "rows": len(ids)}, facts)
 
 

@@ -32,8 +32,7 @@ from aepipe.release.origin import FACT
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.row_parts import Slices, ids_of_runs
 from aepipe.store.rows import Rows
-from aepipe.store.segments import FACT as FACT_OF_IDS
-from aepipe.store.segments import CodeSegments, Items, bounds_of
+from aepipe.store.segments import CodeSegments, Items
 
 if TYPE_CHECKING:
     from aepipe.recipe import Recipe
@@ -167,8 +166,7 @@ def items_of_part(part: Part, *, store: str, root: str, roots: Sequence[str]) ->
         rows = Rows(place.verified(one), ids=ids_of_runs(runs))
         with place.draft("segment") as draft:
             facts = _put_items(draft.path, rows, Path(root), more)
-            facts |= {FACT_OF_IDS: bounds_of(np.sort(rows.ids())), **({"roots": len(more)} if more else {})}
-            draft.finish(inputs, facts)
+            draft.finish(inputs, facts | Items(draft.path).facts)
     return Done(part.number, str(ref), rows=int(runs[:, 1].sum()), seconds=time.monotonic() - began)
 
 

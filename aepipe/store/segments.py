@@ -33,8 +33,9 @@ BLOCK = 8192
 """Embeddings that are copied at a time."""
 FEW = 1 << 12
 """Distinct values of a column, up to which the number of each row's value is kept once it is known."""
-FACT = "ids"
-"""In the facts of a segment of items that is one of many: the first and the last id."""
+IDS, KEYS, ROOTS = "ids", "keys", "roots"
+"""Of the facts of a segment of items that is one of many: its first and last id and key, and the number of folders that
+it names."""
 
 Places: TypeAlias = NDArray[np.int64]
 
@@ -196,16 +197,16 @@ class Items:
 
     Args:
         folder: of the segment.
-        facts: of the segment; where they say the first and the last id, its files are opened when they are used.
+        said: facts of the segment; with those of :attr:`facts`, its files are opened when they are used.
 
     Raises:
         CorruptError: the folder does not hold items.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, said: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
-        self._facts = facts if facts and FACT in facts else None
-        if self._facts is None:
+        self._said = said if said and IDS in said else None
+        if self._said is None:
             self._card, self.ids  # noqa: B018  what is damaged is named now
         self._strings: dict[str, Strings] = {}
         self._few: dict[str, tuple[list[str | None], NDArray[np.int32]]] = {}
@@ -218,8 +219,8 @@ class Items:
     @property
     def bounds(self) -> tuple[int, int]:
         """The first and the last id; 0 and -1 where there are no rows."""
-        if self._facts is not None:
-            first, last = self._facts[FACT]
+        if self._said is not None:
+            first, last = self._said[IDS]
             return first, last
         return bounds_of(self.ids)
 
@@ -236,7 +237,7 @@ class Items:
     @property
     def roots(self) -> tuple[Path, ...]:
         """Other folders that originals may lie in."""
-        return () if self._facts is not None and not self._facts.get("roots") else self._card[2]
+        return () if self._said is not None and not self._said.get(ROOTS) else self._card[2]
 
     @cached_property
     def _card(self) -> tuple[list[str], Path, tuple[Path, ...]]:
@@ -278,7 +279,7 @@ class Items:
         (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
 
     def __len__(self) -> int:
-        return len(self.ids) if self._facts is None else int(self._facts["rows"])
+        return len(self.ids) if self._said is None else int(self._said["rows"])
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the positions of some ids, int64[n], and which of them are present, bool[n]."""
@@ -304,8 +305,18 @@ class Items:
         return first <= _bytes(key) <= last
 
     @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What says of a segment that is one of many which ids, keys and folders it has, without opening its files."""
+        found: dict[str, Any] = {IDS: bounds_of(self.ids)}
+        found |= {KEYS: [_text(one) for one in self._ends]} if len(self) else {}
+        return found | ({ROOTS: len(self.roots)} if self.roots else {})
+
+    @cached_property
     def _ends(self) -> tuple[bytes, bytes]:
         """The first and the last key; the segment has some."""
+        if self._said is not None and KEYS in self._said:
+            first, last = map(_bytes, self._said[KEYS])
+            return first, last
         keys = self.strings("key")
         return keys.raw(self._row_at(0)), keys.raw(self._row_at(len(self._key_order) - 1))
 
@@ -392,6 +403,10 @@ class Row:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def _order_of(keys: Strings) -> NDArray[np.int64]:
