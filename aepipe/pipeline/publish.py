@@ -123,7 +123,7 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
 
 
 def write_all_items(store: Store, rows: Ref, root: Path) -> tuple[Ref, ...]:
-    """Write keys and columns of all rows: one segment, or one for each part of a list of several.
+    """Write keys and columns of all rows: in one segment, or in one for each of several parts.
 
     Args:
         store: where artifacts are read and written.

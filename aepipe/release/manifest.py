@@ -191,7 +191,7 @@ class ReleaseManifest:
 
 
 def opened_part(store: Store, release: Ref, part: Ref) -> tuple[Path, Manifest]:
-    """Return folder and manifest of one part of a release, after checking the length of its files.
+    """Return folder and manifest of a part of a release, after checking the length of its files.
 
     Raises:
         CorruptError: the part is missing or damaged.

@@ -42,6 +42,7 @@ from aepipe.store.io import (
 logger = logging.getLogger(__name__)
 
 KINDS = layout.KINDS
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 LISTS = frozenset({"rows"})
 """Kinds that may be a list of other artifacts, which belong to them: ``parts`` among their inputs."""
 
@@ -377,7 +378,7 @@ def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
 
 def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON, as hex."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
 def _named(file: Path, what: str) -> str:

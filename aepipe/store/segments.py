@@ -306,7 +306,7 @@ class Items:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What says of a segment that is one of many which ids, keys and folders it has, without opening its files."""
+        """Facts of a segment that is one of many, by which it is opened only for rows it may have."""
         found: dict[str, Any] = {IDS: bounds_of(self.ids)}
         found |= {KEYS: [_text(one) for one in self._ends]} if len(self) else {}
         return found | ({ROOTS: len(self.roots)} if self.roots else {})
