@@ -95,6 +95,11 @@ class Root:
         """Return the file with what the last run of a collection read, and what it did not."""
         return f"reading-{name}.json"
 
+    @staticmethod
+    def stamps(name: str) -> str:
+        """Return the file with stamps of the files that the last run of a collection read; it may be lost."""
+        return f"stamps-{name}.bin"
+
 
 class Backbone:
     """A frozen network below the stack; see :mod:`aepipe.sources.backbone`."""

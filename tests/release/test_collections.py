@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from aepipe.errors import NotFoundError, QueryError, RecipeError
@@ -11,7 +12,7 @@ from aepipe.pipeline import update
 from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
 from aepipe.release.release import Release
-from aepipe.store import layout, names, reading, registry
+from aepipe.store import layout, names, reading, registry, stamps
 from aepipe.store.artifacts import Ref, Store
 from tests.release.test_gc import SHAPE, everything, put
 from tests.support.releases import bare_plan, make_release
@@ -28,6 +29,7 @@ def two_releases(store: Store, name: str = "pictures") -> list[Ref]:
 def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> None:
     first, second = two_releases(store)
     reading.keep(store, "pictures", Release.open(store).part("rows"), {"files": 20})
+    stamps.keep(store, "pictures", Release.open(store).part("rows"), np.ones(20, np.uint64))
     feedback.add(store, "pictures", feedback.Mark("", "a", "good", "b"))
     ids, given = Release.open(store).items.ids.tolist(), lifecycle.next_id(store, "pictures")
     assert collections.rename(store, "pictures", "holidays") == second
@@ -39,6 +41,7 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert [one.event.action for one in lifecycle.history(store, "holidays")] == ["promote", "promote", "rename"]
     assert lifecycle.history(store, "pictures") == []
     assert reading.facts_of(store, "holidays", opened.part("rows"))["files"] == 20
+    assert stamps.of_rows(store, "holidays", opened.part("rows")) is not None
     assert len(feedback.marks(store, "holidays")) == 1
     assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
     assert lifecycle.promote(store, second, why="a test").name == "holidays"
