@@ -135,21 +135,33 @@ def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -
 def _subsets(database: Sample, rng: np.random.Generator) -> Iterator[Chosen]:
     """Yield the rows that conditions leave, int64[n] each, ascending."""
     labels = database.labels
+    known = [] if labels is None else _known(labels)
     for number in range(FILTERS):
         share = SMALLEST ** rng.random()
         chosen = rng.random(len(database)) < share
         if labels is not None and number % 2:
-            chosen = _of_labels(labels, share, rng)
+            chosen = _of_labels(labels, known, share, rng)
         found = np.flatnonzero(chosen)
         yield found if len(found) >= FEWEST else np.sort(rng.permutation(len(database))[:FEWEST])
 
 
-def _of_labels(labels: Labels, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return the rows that have one of some labels."""
-    sets = [one if isinstance(one, frozenset) else frozenset([one]) for one in labels.tolist()]
-    known = sorted({label for one in sets for label in one}, key=str)
-    wanted = set(rng.permutation(np.array(known, object))[: max(1, round(share * len(known)))].tolist())
-    return np.array([bool(one & wanted) for one in sets], bool)
+def _known(labels: Labels) -> list[Any]:
+    """Return the different labels of rows, in a fixed order."""
+    return sorted(
+        {label for one in _sets(labels) for label in one} if are_several(labels) else set(labels.tolist()), key=str
+    )
+
+
+def _sets(labels: Labels) -> list[frozenset[Any]]:
+    return [one if isinstance(one, frozenset) else frozenset([one]) for one in labels.tolist()]
+
+
+def _of_labels(labels: Labels, known: list[Any], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return the rows that have one of some of the known labels."""
+    wanted = rng.permutation(np.array(known, object))[: max(1, round(share * len(known)))].tolist()
+    if are_several(labels):
+        return np.array([not one.isdisjoint(wanted) for one in _sets(labels)], bool)
+    return np.isin(labels, np.array(wanted, labels.dtype))
 
 
 def _ask(
