@@ -46,6 +46,7 @@ class Root:
     REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    GRAPHS: Final = "graphs"  # caches of exported networks, without their weights
     TEXTS: Final = "texts"  # encoders of short texts, unpacked, by which words are known
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # for each collection a file of marks of hits, a line each, and a folder of uploads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -79,3 +80,37 @@ def test_weights_of_one_value_and_equal_weights_are_exported(exports: Mock) -> N
     onnx_export._again(nn.Sequential(Times(2.0, drawn), Times(2.0, drawn.clone())), rows, names, session)
     assert exports.call_count == 3
     assert len(graph_templates._KEPT) == 2
+
+
+def test_a_later_process_fills_the_graph_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, rows = {"items": ["found"]}, torch.ones(2, 3)
+    first, second = (Times(2.0, torch.rand(3)) for _ in range(2))
+    exports = {id(one): onnx_export.exported(one, rows, names) for one in (first, second)}
+    called: list[int] = []
+
+    def made(module: Times, folder: Path | None = tmp_path / "graphs") -> bytes:
+        def export() -> bytes:
+            called.append(id(module))
+            return exports[id(module)]
+
+        graph_templates._KEPT.clear()
+        return graph_templates.graph_of(module, rows, names, export, session, folder=folder)
+
+    made(first)
+    assert made(second) == exports[id(second)]
+    assert called == [id(first)]
+    (file,) = (tmp_path / "graphs").iterdir()
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert made(second) == exports[id(second)], "a damaged file is written again"
+    assert made(first) == exports[id(first)]
+    assert called == [id(first), id(second)]
+    made(second, tmp_path / "graphs" / file.name)  # where no folder can be made
+    monkeypatch.setattr(graph_templates, "MAKERS", ("torch",))
+    made(first)
+    assert called == [id(first), id(second), id(second), id(first)], "other versions may make another graph"
+
+
+def test_a_network_whose_text_says_where_it_lies_has_no_file(tmp_path: Path) -> None:
+    assert graph_templates._file(tmp_path, "<Net object at 0x7f>", {}) is None
+    assert graph_templates._file(None, "Net", {}) is None
+    assert graph_templates._file(tmp_path, "Net", {}) != graph_templates._file(tmp_path, "Net", {"items": []})
