@@ -33,7 +33,7 @@ from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
 from aepipe.sources.formats.folder import is_other
-from aepipe.sources.item import Given
+from aepipe.sources.item import Given, Source
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
@@ -363,18 +363,24 @@ def hints_for(
     usual = module.Options.model_fields[option].default if option else None
     options: dict[str, str | bool] = {option: column} if option and column and column != usual else {}
     options |= {"header": False} if headless else {}
-    bare = Recipe(
-        name="derived",
-        source=Choice(kind=kind, options={"path": whole, **options, **(asked or {})}),
-        layers=(LayerRecipe(net=Choice(kind="dense")),),
-    )
     # Without options for label and split, the items still have all of their columns.
-    source = sources.resolve(bare)
+    read = {"path": whole, **options, **(asked or {})}
+    source = _opened(kind, read)
+    dates = source.dates
+    types = {name: said for name, found in dates.items() if (said := found.said())}
+    if types:
+        source = _opened(kind, read | {"types": types | read.get("types", {})})
     if source.spans == []:  # a table without a column to learn from raises here
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
     cells = 0 if source.spans is None else math.prod(source.shape)
-    return replace(hints, left_out=source.left_out, cells=cells), options
+    return replace(hints, left_out=source.left_out, cells=cells, dates=dates), options
+
+
+def _opened(kind: str, options: dict[str, Any]) -> Source:
+    """Return a source that no recipe names yet."""
+    layers = (LayerRecipe(net=Choice(kind="dense")),)
+    return sources.resolve(Recipe(name="derived", source=Choice(kind=kind, options=options), layers=layers))
 
 
 def _sniffers() -> dict[str, Sniffer]:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from aepipe.sources.base import Hints
+from aepipe.sources.dates import Written
+from aepipe.sources.given import key_of
 
 LEFT_OUT = 8
 """Columns left out that are named."""
@@ -34,7 +36,22 @@ def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str |
         lines.append("split = { test = 0.1 }  # decided by the bytes of each item, so it stays as it is")
     elif split != "given":
         lines.append(f'split = "{split}"')
-    return "\n".join([*lines, *_left_out(hints.left_out)])
+    dates = {name: found for name, found in hints.dates.items() if name not in {label, split}}
+    return "\n".join([*lines, *_types(dates), *_left_out(hints.left_out)])
+
+
+def _types(dates: Mapping[str, Written]) -> Iterator[str]:
+    """Yield the types of columns of dates, and how they are read; comments on those that nobody can tell."""
+    for name, found in dates.items():
+        said, like = found.said(), f"as {_in_a_line(found.first)!r}"
+        key = f"types.{key_of(name)}"
+        if said:
+            months = said.endswith("-mdy")
+            first = "" if found.counts["ymd"] == found.total() else f"the {'month' if months else 'day'} is first, "
+            yield f'{key} = "{said}"  # {first}{like}'
+        elif found.unsure():
+            yield f"# no value tells whether the day is first, {like}; if it is, say:"
+            yield f'# {key} = "date-dmy"'
 
 
 def _left_out(columns: Mapping[str, str]) -> Iterator[str]:
