@@ -14,7 +14,9 @@ LEFT_OUT = 8
 _REASONS = {"header": "  # the first line is a row like those below it"}
 
 
-def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str | bool]) -> str:
+def source_block(
+    hints: Hints, kind: str, path: str, options: Mapping[str, str | bool], excluded: Mapping[str, str] | None = None
+) -> str:
     """Return ``[source]``.
 
     Args:
@@ -22,11 +24,13 @@ def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str |
         kind: of source.
         path: as the recipe writes it.
         options: that only this kind has.
+        excluded: patterns of files that are left out, each with its file and the reason.
     """
     seen = hints.survey
     lines = ["[source]", f'kind = "{kind}"', f"path = {json.dumps(path, ensure_ascii=False)}"]
     written = {name: json.dumps(value, ensure_ascii=False) for name, value in options.items()}
     lines += [f"{name} = {value}{_REASONS.get(name, '')}" for name, value in written.items()]
+    lines += _excluded(excluded or {})
     label, split = seen.label(), seen.split()
     if label not in {"", "given"}:
         why = f"{len(seen.parents)} folders" if label == "parent" else f"{len(seen.columns[label])} values"
@@ -38,6 +42,14 @@ def source_block(hints: Hints, kind: str, path: str, options: Mapping[str, str |
         lines.append(f'split = "{split}"')
     dates = {name: found for name, found in hints.dates.items() if name not in {label, split}}
     return "\n".join([*lines, *_types(dates), *_left_out(hints.left_out)])
+
+
+def _excluded(files: Mapping[str, str]) -> Iterator[str]:
+    """Yield the patterns of files that are left out, and comments with the reasons of the first of them."""
+    if files:
+        yield f"exclude = {json.dumps(list(files), ensure_ascii=False)}  # they do not fit the other tables:"
+    for told in list(files.values())[:LEFT_OUT]:
+        yield f"#   {_in_a_line(told)}"
 
 
 def _types(dates: Mapping[str, Written]) -> Iterator[str]:
