@@ -114,7 +114,7 @@ def test_a_row_asks_with_the_text_of_its_original(wide: list[SearchOptions]) -> 
     assert fused(gone, words, SearchOptions(top=3, others=True)).ids.tolist() == [4, 2, 7]
     assert words.asked[-1] == ("", 301, None)
     fused(DOCUMENT, words, SearchOptions(others=True))
-    assert words.asked[-1][1] == 300, "it is no row, so nothing is left out"
+    assert [most for _, most, _ in words.asked][3:] == [300], "it is no row, so nothing is left out"
     assert [one.others for one in wide] == [False, True, True, True]
 
 
@@ -140,7 +140,7 @@ def test_words_that_the_encoder_does_not_know_get_the_code_of_no_words() -> None
     assert found.failure is None
     assert found.code is not None
     assert (found.whole, found.code.hex()) == (CODE, CODE.prefix(8).hex())
-    assert [(one.shape, one.dtype, one.any()) for one in seen] == [((1, 4), np.float16, False)]
+    assert [(one.shape, str(one.dtype), int(one.any())) for one in seen] == [((1, 4), "float16", 0)]
     for other in (Question("a.txt", data=b"zanzibar", failure=lost), Question("red", CODE, data=b"red")):
         assert hybrid.known_by_words(asked, other) is other
 
