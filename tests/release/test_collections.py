@@ -47,6 +47,15 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert registry.unlogged(store) == []
 
 
+def test_artifacts_are_followed_both_ways_and_in_circles() -> None:
+    a, b, c, d, lost = (Ref("segment", str(number) * 64) for number in range(5))
+    graph = {a: {b, lost}, b: {c}, c: {a}, d: {c}}
+    assert collections._turned(graph) == {a: {c}, b: {a}, c: {b, d}, d: set(), lost: {a}}
+    assert collections._reach(graph, [a]) == {a, b, c, lost}
+    assert collections._reach(graph, [d, lost]) == {a, b, c, d, lost}
+    assert collections._reach(graph, []) == set()
+
+
 def test_a_promotion_of_what_is_in_service_mends_a_lost_log_once(store: Store) -> None:
     _, second = two_releases(store)
     lines = registry.history(store)

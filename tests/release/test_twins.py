@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError
 from aepipe.log import Progress
 from aepipe.pipeline.ingest import ingest
-from aepipe.release import alignment, copies, dedup
+from aepipe.release import alignment, copies, dedup, twins
 from aepipe.release.alignment import Floats
 from aepipe.release.groups import COPY, FIRST, IDENTICAL
 from aepipe.release.made_copies import made
@@ -183,3 +185,86 @@ def test_many_pictures_are_looked_for_as_they_are_and_mirrored(monkeypatch: pyte
     assert found.shape[1] == 2
     np.testing.assert_allclose(found[:, 1], mirrored[:, 0], atol=1e-3)
     assert not np.allclose(found[:, 0], found[:, 1], atol=1e-2)
+
+
+def test_rows_join_the_first_picture_that_they_are_copies_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows 0 to 7: 1 is identical to 0, 5 to 4, and 7 is no picture; 4 is a copy of 0 and of 3, 6 of 4."""
+    ids = np.array([10, 11, 12, 13, 14, 15, 16, 17])
+    smalls = [np.full((2, 2), row, np.uint8) for row in range(7)]
+    given: list[tuple[list[int], list[int]]] = []
+
+    def find(_: object, some: Any, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Floats, object]:
+        given.append((some.tolist(), pictures[:, 0, 0].tolist()))
+        # Places among the first of each group: rows 0, 2, 3, 4, 6.
+        pairs, agreed = np.array([[0, 3], [2, 3], [3, 4], [1, 2]]), np.array([0.931, 0.99, 0.9, 0.9999], np.float32)
+        return pairs, agreed, copies.Calibration(0.873, 0.456, precision)
+
+    monkeypatch.setattr(copies, "find", find)
+    for precision, said in ((0.9, "46% of copies made on purpose are found"), (None, "")):
+        founder, distances = np.array([0, 0, 2, 3, 4, 4, 6, 7]), np.zeros(8, np.uint16)
+        told = twins._join_copies(object(), ids, [*smalls, None], founder, distances)  # type: ignore[arg-type]
+        assert told == (13, said)
+        assert founder.tolist() == [0, 0, 2, 2, 0, 0, 6, 7]
+        assert distances.tolist() == [0, 0, 0, 1, 7, 7, 0, 0]
+    assert given == [([10, 12, 13, 14, 16], [0, 2, 3, 4, 6])] * 2
+
+
+@pytest.mark.parametrize(("alike", "smallest"), [("identical", 2), ("identical", 1), ("copies", 2), ("copies", 3)])
+def test_groups_have_their_rows_in_order_with_what_each_is(
+    monkeypatch: pytest.MonkeyPatch, alike: Literal["identical", "copies"], smallest: int
+) -> None:
+    """Of seven originals b is gone, and c, f have the bytes of a; e is a copy of a and g of d, where copies count."""
+    data = {"a": b"A", "c": b"A", "d": b"D", "e": b"E", "f": b"A", "g": b"G"}
+    ids = np.array([3, 4, 6, 8, 9, 12, 20])
+
+    def preview(_: object, place: str) -> bytes:
+        if place not in data:
+            raise ItemError(place, "gone")
+        return data[place]
+
+    def join(_: object, some: NDArray[np.int64], smalls: list[object], founder: Any, distances: Any) -> tuple[int, str]:
+        assert some.tolist() == [3, 6, 8, 9, 12, 20]
+        assert smalls == [None] * 6
+        assert founder.tolist() == [0, 0, 2, 3, 0, 5]
+        founder[3], founder[5], distances[3], distances[5] = 0, 2, 7, 4
+        return 13, "46% are found"
+
+    monkeypatch.setattr(twins, "preview", preview)
+    monkeypatch.setattr(twins, "_join_copies", join)
+    items = SimpleNamespace(ids=ids, root=Path(), texts=lambda name, _: list("abcdefg") if name == "place" else [])
+    asked: Any = SimpleNamespace(items=items, recipe={"source": {"kind": "text"}})
+    found = twins.twins(asked, alike, smallest)
+    groups = {
+        "identical": [[(3, 0, FIRST), (6, 0, IDENTICAL), (12, 0, IDENTICAL)]],
+        "copies": [[(3, 0, FIRST), (6, 0, IDENTICAL), (12, 0, IDENTICAL), (9, 7, COPY)]],
+    }[alike]
+    groups += [[(8, 0, FIRST), (20, 4, COPY)]] if (alike, smallest) == ("copies", 2) else []
+    groups += [[(8, 0, FIRST)], [(9, 0, FIRST)], [(20, 0, FIRST)]] if smallest == 1 else []
+    told = [
+        list(zip(*map(list, found.of(place)), found.relations_of(place), strict=True)) for place in range(len(found))
+    ]
+    assert told == groups
+    assert (found.rows, found.alike) == (7, alike)
+    one_gone = "1 originals could not be read"
+    assert (found.radius, found.remark) == ((13, f"46% are found; {one_gone}") if alike == "copies" else (0, one_gone))
+
+
+def test_of_no_original_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twins, "_looked_at", lambda *_: [])
+    items = SimpleNamespace(ids=np.zeros(0, np.int64), root=Path())
+    nothing: Any = SimpleNamespace(items=items, recipe={"source": {"kind": "images"}})
+    found = twins.twins(nothing, "copies", 2)
+    assert (len(found), found.rows, found.remark, found.radius) == (0, 0, "", 0)
+
+
+def test_comparing_goes_block_by_block(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    known = small(*(drawn(seed) for seed in range(3)))
+    pairs, maps = np.array([[0, 1], [2, 2], [1, 0], [0, 2], [1, 1]]), alignment.guesses()
+    whole = copies.agreements(known, known, pairs, maps)
+    monkeypatch.setattr(copies, "BLOCK", 2)
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        assert np.array_equal(copies.agreements(known, known, pairs, maps), whole)
+    steps = [step for record in caplog.records if (step := Progress.of(record)) is not None]
+    assert [(step.stage, step.done, step.total) for step in steps] == [
+        ("comparing pictures", done, 5) for done in (0, 2, 4, 5)
+    ]
