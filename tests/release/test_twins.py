@@ -192,15 +192,17 @@ def test_rows_join_the_first_picture_that_they_are_copies_of(monkeypatch: pytest
     ids = np.array([10, 11, 12, 13, 14, 15, 16, 17])
     smalls = [np.full((2, 2), row, np.uint8) for row in range(7)]
     given: list[tuple[list[int], list[int]]] = []
+    precisions: list[float | None] = []
 
     def find(_: object, some: Any, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Floats, object]:
         given.append((some.tolist(), pictures[:, 0, 0].tolist()))
         # Places among the first of each group: rows 0, 2, 3, 4, 6.
         pairs, agreed = np.array([[0, 3], [2, 3], [3, 4], [1, 2]]), np.array([0.931, 0.99, 0.9, 0.9999], np.float32)
-        return pairs, agreed, copies.Calibration(0.873, 0.456, precision)
+        return pairs, agreed, copies.Calibration(0.873, 0.456, precisions[-1])
 
     monkeypatch.setattr(copies, "find", find)
     for precision, said in ((0.9, "46% of copies made on purpose are found"), (None, "")):
+        precisions.append(precision)
         founder, distances = np.array([0, 0, 2, 3, 4, 4, 6, 7]), np.zeros(8, np.uint16)
         told = twins._join_copies(object(), ids, [*smalls, None], founder, distances)  # type: ignore[arg-type]
         assert told == (13, said)
@@ -240,10 +242,9 @@ def test_groups_have_their_rows_in_order_with_what_each_is(
     }[alike]
     groups += [[(8, 0, FIRST), (20, 4, COPY)]] if (alike, smallest) == ("copies", 2) else []
     groups += [[(8, 0, FIRST)], [(9, 0, FIRST)], [(20, 0, FIRST)]] if smallest == 1 else []
-    told = [
-        list(zip(*map(list, found.of(place)), found.relations_of(place), strict=True)) for place in range(len(found))
-    ]
-    assert told == groups
+    for place, group in enumerate(groups):
+        assert list(zip(*found.of(place), found.relations_of(place), strict=True)) == group
+    assert len(found) == len(groups)
     assert (found.rows, found.alike) == (7, alike)
     one_gone = "1 originals could not be read"
     assert (found.radius, found.remark) == ((13, f"46% are found; {one_gone}") if alike == "copies" else (0, one_gone))
