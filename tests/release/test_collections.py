@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -226,3 +228,46 @@ def test_collections_are_listed_by_name(store: Store) -> None:
     assert (found["pictures"].rows, found["pictures"].kind, found["pictures"].n_bits) == (20, "images", 64)
     assert (found["made"].rows, found["made"].in_service, found["made"].releases) == (None, False, 1)
     assert found["pictures"].since
+    served, made = found["pictures"], found["made"]
+    assert (served.in_service, served.releases, served.release) == (True, 1, Release.open(store).ref.digest)
+    assert (served.source, served.store) == (Release.open(store).recipe["source"]["options"]["path"], store.address)
+    assert served.since == registry.history(store, "pictures")[-1].when
+    assert (made.since, made.kind, made.n_bits, made.store) == ("", "images", 64, store.address)
+    assert made.source.endswith("made-source")
+    assert made.release in {ref.digest for ref in store.refs("release")} - {served.release}
+
+
+def test_a_collection_that_cannot_be_read_is_listed_with_what_is_known(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (Ref("release", str(number) * 64) for number in range(3))
+    events = [
+        registry.Event(when, "a", "promote", "", ref.digest, "a test")
+        for when, ref in (("t1", second), ("t2", third), ("t3", second), ("t4", first))
+    ]
+    current: dict[str, Ref | None] = {"a": second, "b": None}
+    monkeypatch.setattr(registry, "current", lambda _, name: current[name])
+    monkeypatch.setattr(registry, "history", lambda _, name: events)
+    served = collections._listed(store, "a", [first, second, third])
+    assert (served.release, served.since, served.in_service, served.releases) == (second.digest, "t3", True, 3)
+    assert (served.rows, served.n_bits, served.kind, served.source) == (None, None, "", "")
+    unserved = collections._listed(store, "b", [first, third])
+    assert (unserved.release, unserved.since, unserved.in_service, unserved.releases) == (third.digest, "", False, 2)
+    assert collections._listed(store, "b", []).release == ""
+
+
+def test_both_names_are_locked_in_the_same_order_whichever_is_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[tuple[str, float]] = []
+
+    @contextmanager
+    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
+        held.append((name, wait))
+        yield
+
+    monkeypatch.setattr(registry, "lock", lock)
+    monkeypatch.setattr(collections, "_rename", lambda _, old, new: held.append((f"{old} to {new}", 0)))
+    collections.rename(store, "b", "a", wait=7)
+    collections.rename(store, "a", "b")
+    assert held == [("a", 7), ("b", 7), ("b to a", 0), ("a", 0), ("b", 0), ("a to b", 0)]

@@ -17,6 +17,7 @@ from aepipe.index import cost_model, near_duplicates
 from aepipe.index.scan import Scan
 from aepipe.release import dedup as duplicates
 from aepipe.release.groups import Alike, Groups
+from aepipe.release.keep import marked, order_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
@@ -134,4 +135,17 @@ def test_groups_as_parquet(full_store: Store, tmp_path: Path) -> None:
     assert table.column("key").to_pylist() == [row.key for row in rows]
     assert table.column("label").to_pylist() == [row.label for row in rows]
     said = json.loads(table.schema.metadata[duplicates.KEY])
-    assert (said["fingerprint"], said["radius"]) == (release.fingerprint, 6)
+    release_is = {"name": "pictures", "fingerprint": release.fingerprint}
+    assert said == {"schema": 2, **release_is, "radius": 6, "alike": "content"}
+    sizes = np.diff(found.offsets).tolist()
+    assert table.column("group").to_pylist() == [place for place, size in enumerate(sizes) for _ in range(size)]
+    assert table.column("size").to_pylist() == [size for size in sizes for _ in range(size)]
+    assert table.column("distance").to_pylist() == found.distances.tolist()
+    assert table.column("alike").to_pylist() == list(found.relations)
+    marks = [mark for ids, _ in found for _, mark in marked(release, ids.tolist(), order_named("best"))]
+    assert table.column("mark").to_pylist() == marks
+    types = ["int64", "int64", "string", "string", "uint16", "int64", "string", "string"]
+    assert [str(kind) for kind in table.schema.types] == types
+    duplicates.write(release, found, tmp_path / "first.parquet", order_named("first"))
+    firsts = [mark for ids, _ in found for _, mark in marked(release, ids.tolist(), order_named("first"))]
+    assert pq.read_table(tmp_path / "first.parquet").column("mark").to_pylist() == firsts

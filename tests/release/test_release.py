@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
-from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, verify
+from aepipe.release import lifecycle
+from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, row_count, verify
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.sources.images.decode import decode
@@ -282,3 +285,60 @@ def test_a_prefix_of_all_bits_is_the_release_itself(release: Release) -> None:
         assert view.fingerprint == (fingerprint or f"{release.fingerprint}/1")
         assert view.codes_of([0, 1]).hex() == release.codes_of([0, 1]).prefix(int(bits)).hex()
         assert view.decoder is None
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
+def test_rows_in_words(count: int, said: str) -> None:
+    assert row_count(count) == said
+
+
+def test_the_release_before_is_read_and_marked_while_its_name_is_locked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, before = Ref("release", "1" * 64), Ref("release", "2" * 64)
+    done: list[object] = []
+
+    @contextmanager
+    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
+        done.append(("locked", name, wait))
+        yield
+        done.append("free")
+
+    def promote(_: Store, name: str, ref: Ref, *, why: str, action: str) -> registry.Event:
+        done.append(("promote", name, ref, why, action))
+        return registry.Event("now", name, action, now.digest, ref.digest, why)
+
+    monkeypatch.setattr(registry, "resolve", lambda _, name: (name or "only", now))
+    monkeypatch.setattr(registry, "previous", lambda _, name: before if name == "only" else now)
+    monkeypatch.setattr(registry, "lock", lock)
+    monkeypatch.setattr(registry, "promote", promote)
+    monkeypatch.setattr(lifecycle, "verify", lambda _, ref: done.append(("read", ref)))
+    monkeypatch.setattr(lifecycle, "mark_used", lambda _, ref: done.append(("used", ref)))
+    tried = lifecycle.rollback(store, why="a reason", dry_run=True)
+    assert tried == registry.Event("", "only", "rollback", now.digest, before.digest, "a reason")
+    assert done == [("read", before)]
+    done.clear()
+    assert lifecycle.rollback(store, why="a reason").when == "now"
+    promoted = ("promote", "only", before, "a reason", "rollback")
+    assert done == [("locked", "only", 0), ("read", before), ("used", before), promoted, "free"]
+    done.clear()
+    lifecycle.rollback(store, "other", why="a reason", wait=3)
+    assert done[:2] == [("locked", "other", 3), ("read", now)]
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, CorruptError])
+def test_a_release_before_that_cannot_be_put_back_is_named_with_its_remedy(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(_: Store, ref: Ref) -> None:
+        raise kind(f"{ref.short}: damaged; {lifecycle.MENDED_BY}")
+
+    before = Ref("release", "2" * 64)
+    monkeypatch.setattr(registry, "previous", lambda _, name: before)
+    monkeypatch.setattr(lifecycle, "verify", fail)
+    with pytest.raises(kind) as caught:
+        lifecycle._whole_before(store, "pictures")
+    assert str(caught.value) == (
+        f"pictures: the release before cannot be put back: {before.short}: damaged; "
+        "`aepipe history` lists the others, and `aepipe promote` takes one"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -269,3 +271,75 @@ def test_comparing_goes_block_by_block(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert [(step.stage, step.done, step.total) for step in steps] == [
         ("comparing pictures", done, 5) for done in (0, 2, 4, 5)
     ]
+
+
+def seen(*means: float | None) -> list[Any]:
+    """Return originals of their own bytes; None is no picture."""
+    return [
+        twins._Seen(f"{place}.png", bytes([place]), None if mean is None else np.full((2, 2), mean))  # type: ignore[arg-type]
+        for place, mean in enumerate(means)
+    ]
+
+
+def test_only_pictures_as_bright_as_another_are_compared_by_their_pixels() -> None:
+    given = seen(10, None, 10.5, 50.2, 11.125, 50, 10, None)
+    firsts = np.array([0, 1, 2, 3, 4, 5, 0, 7])
+    assert twins._much_alike(given, firsts) == [0, 2, 3, 5], "4 is farther than half a step, and 6 has the bytes of 0"
+    assert twins._much_alike(seen(1, 2, 3), np.arange(3)) == []
+    assert twins._much_alike(seen(None, None), np.arange(2)) == []
+    assert twins._much_alike([], np.zeros(0, np.int64)) == []
+
+
+def test_equal_bytes_and_equal_pixels_have_one_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = seen(10, 10, 10, 10, None, 90, 90)
+    given[3] = twins._Seen("copy.png", given[1].digest, given[1].small)
+    pixels = {"0.png": b"a", "1.png": b"b", "2.png": b"a", "5.png": b"b", "6.png": b"c"}
+    asked: list[str] = []
+
+    def of(one: Any, root: Path) -> bytes:
+        assert root == Path("there")
+        asked.append(one.place)
+        return pixels[one.place]
+
+    monkeypatch.setattr(twins, "_pixels", of)
+    found = twins._first_equal(given, Path("there"))
+    assert found.tolist() == [0, 1, 0, 1, 4, 1, 6]
+    assert found.dtype == np.int64
+    assert asked == ["0.png", "1.png", "2.png", "5.png", "6.png"]
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_each_original_is_read_once_and_a_missing_one_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, pictures: bool
+) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (3, 2), (90, 90, 90)).save(stream, "PNG")
+    held = {"0": stream.getvalue(), "1": b"no picture", "3": b"", "4": stream.getvalue()}
+
+    def preview(root: Path, place: str) -> bytes:
+        assert root == Path("there")
+        if place not in held:
+            raise ItemError(place, "gone")
+        return held[place]
+
+    monkeypatch.setattr(twins, "preview", preview)
+    monkeypatch.setattr(twins, "BATCH", 2)
+    texts = {"place": ["0", "1", "2", "3", "4"]}
+    items = SimpleNamespace(root=Path("there"), texts=lambda name, ids: texts[name][: len(ids)])
+    asked: Any = SimpleNamespace(items=items)
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        found = twins._looked_at(asked, np.arange(5), pictures)
+    assert [one and one.place for one in found] == ["0", "1", None, "3", "4"]
+    for one in filter(None, found):
+        assert one.digest == hashlib.sha256(held[one.place]).digest()
+        if pictures and one.place in "04":
+            assert one.small is not None
+            assert one.small.shape == (alignment.SIDE, alignment.SIDE)
+            assert np.unique(one.small).tolist() == [90]
+            assert twins._pixels(one, Path("there")) == hashlib.sha256(b"RGB (3, 2)" + b"Z" * 18).digest()
+        else:
+            assert one.small is None
+            assert one.place in "04" or twins._pixels(one, Path("there")) == one.digest
+    steps = [step for record in caplog.records if (step := Progress.of(record)) is not None]
+    assert {step.stage for step in steps} == {"looking at originals"}
+    assert [(step.done, step.total) for step in steps] == [(0, 5), (2, 5), (4, 5), (5, 5)]
