@@ -14,7 +14,7 @@ from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
 from aepipe.release.release import Release
 from aepipe.store import layout, names, reading, registry
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import KINDS, Ref, Store
 from tests.release.test_gc import SHAPE, everything, put
 from tests.support.releases import bare_plan, make_release
 
@@ -173,7 +173,11 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
         store.backend.write(note, b"of a run")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
-    assert len(wanted.releases) == 2
+    assert (wanted.name, len(wanted.releases)) == ("pictures", 2)
+    assert wanted.freed == sum(map(store.size, wanted.refs)) > 0
+    kinds = [KINDS.index(ref.kind) for ref in wanted.refs]
+    assert kinds == sorted(kinds, reverse=True), "a release goes before what it refers to"
+    assert list(wanted.refs) == sorted(wanted.refs, key=lambda ref: (-KINDS.index(ref.kind), ref.digest))
     assert derived in wanted.refs
     assert collections.drop(store, "pictures") == wanted
     assert everything(store) == before | {alone}

@@ -13,7 +13,7 @@ import pytest
 
 from aepipe.api import Collection
 from aepipe.codes.bitcodes import BitCodes
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError
 from aepipe.release import label
 from aepipe.release.release import Release
 from aepipe.release.search import Question
@@ -123,3 +123,46 @@ def test_the_nearness_of_words_is_the_cosine_of_embeddings_or_codes() -> None:
     segments.width = None
     expected = [[1 - 2 * (bits[2 + row] != bits[word]).sum() / 16 for word in range(2)] for row in ids]
     assert label._nearness(release, asked, ids).tolist() == expected
+
+
+def test_rows_are_compared_with_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that a block holds PAIRS pairs at most, or BLOCK rows; at least one row."""
+    asked: list[list[int]] = []
+
+    def nearness(_: Any, questions: Any, ids: Any) -> Any:
+        asked.append(ids.tolist())
+        return np.array([[one % 2, 1 - one % 2] for one in ids], np.float32)
+
+    monkeypatch.setattr(label, "_nearness", nearness)
+    monkeypatch.setattr(label, "answers_words", lambda _: True)
+    meant = SimpleNamespace(far="far from all")
+    questions = [Question("red", meaning=meant), Question("blue")]  # type: ignore[arg-type]
+    monkeypatch.setattr(label, "questions_from_words", lambda _, words: questions if words == ("red", "blue") else [])
+    monkeypatch.setattr(label, "questions_from_paths", lambda _, words: questions[1:])
+    release: Any = SimpleNamespace(items=SimpleNamespace(ids=np.array([3, 4, 6, 9, 11])), all_parts=lambda _: ["it"])
+    for block, pairs, sizes in ((2, 100, [2, 2, 1]), (100, 6, [3, 2]), (100, 1, [1] * 5), (100, 100, [5])):
+        monkeypatch.setattr(label, "BLOCK", block)
+        monkeypatch.setattr(label, "PAIRS", pairs)
+        asked.clear()
+        found = label.label(release, ["red", "blue"])
+        assert [len(one) for one in asked] == sizes
+        assert [row for one in asked for row in one] == found.ids.tolist() == [3, 4, 6, 9, 11]
+        assert (found.words, found.places.tolist(), found.far) == (
+            ("red", "blue"),
+            [0, 1, 1, 0, 0],
+            ("red: far from all",),
+        )
+        assert len(found.confidence) == len(found) == 5
+    release.items.ids = np.zeros(0, np.int64)
+    assert len(label.label(release, ["red", "blue"]).confidence) == 0
+    release.all_parts = lambda _: []
+    assert label.label(release, ["red", "blue"]).far == ()
+    failed = Question("red", failure=ItemError("red", "is not known"))
+    monkeypatch.setattr(label, "questions_from_paths", lambda *_: [failed])
+    with pytest.raises(ItemError, match="is not known"):
+        label.label(release, ["red", "blue"])
+    monkeypatch.setattr(label, "answers_words", lambda _: False)
+    monkeypatch.setattr(label, "advice", lambda _: "; so")
+    release.name = "pictures"
+    with pytest.raises(QueryError, match=r"^pictures: this collection does not answer words; so$"):
+        label.label(release, ["red", "blue"])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -342,3 +343,41 @@ def test_a_release_before_that_cannot_be_put_back_is_named_with_its_remedy(
         f"pictures: the release before cannot be put back: {before.short}: damaged; "
         "`aepipe history` lists the others, and `aepipe promote` takes one"
     )
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (False, False)])
+def test_a_promotion_that_changes_nothing_writes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, before: bool, after: bool
+) -> None:
+    """Another process may have promoted the release while this one waited for the lock."""
+    ref, done, stays = Ref("release", "1" * 64), list[object](), iter([before, after])
+
+    @contextmanager
+    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
+        done.append(("locked", name, wait))
+        yield
+
+    def promote(_: Store, name: str, found: Ref, *, why: str) -> str:
+        done.append(("promote", name, found, why))
+        return "promoted"
+
+    def is_there(_: Store, name: str, found: Ref) -> bool:
+        assert (name, found) == ("pictures", ref)
+        return next(stays)
+
+    monkeypatch.setattr(lifecycle, "verify", lambda _, found: done.append(("read", found)))
+    monkeypatch.setattr(lifecycle, "_stays", is_there)
+    monkeypatch.setattr(lifecycle, "mark_used", lambda _, found: done.append(("used", found)))
+    monkeypatch.setattr(lifecycle.Release, "open", lambda _, ref: SimpleNamespace(name="pictures"))
+    monkeypatch.setattr(registry, "lock", lock)
+    monkeypatch.setattr(registry, "promote", promote)
+    monkeypatch.setattr(registry, "unchanged", lambda name, found, why: f"{name} {found.short} {why}")
+    with pytest.raises(QueryError, match=f"^release {ref.short} is one of pictures, not of others$"):
+        lifecycle.promote(store, ref, why="a reason", name="others")
+    done.clear()
+    found: object = lifecycle.promote(store, ref, why="a reason", name=None if before else "pictures", wait=4)
+    assert found == (f"pictures {ref.short} a reason" if before or after else "promoted")
+    expected: list[object] = [("read", ref)]
+    expected += [] if before else [("locked", "pictures", 4)]
+    expected += [] if before or after else [("used", ref), ("promote", "pictures", ref, "a reason")]
+    assert done == expected
