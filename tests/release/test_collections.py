@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from aepipe.errors import NotFoundError, QueryError, RecipeError
+from aepipe.errors import CorruptError, NotFoundError, QueryError, RecipeError
 from aepipe.pipeline import update
 from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
@@ -275,3 +275,27 @@ def test_both_names_are_locked_in_the_same_order_whichever_is_new(
     collections.rename(store, "b", "a", wait=7)
     collections.rename(store, "a", "b")
     assert held == [("a", 7), ("b", 7), ("b to a", 0), ("a", 0), ("b", 0), ("a to b", 0)]
+
+
+def test_without_a_log_what_was_made_may_have_been_in_service(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (Ref("release", str(number) * 64) for number in range(3))
+    events: list[registry.Event] = []
+    now: list[Ref | None] = [third]
+
+    def current(_: Store, name: str) -> Ref | None:
+        if not now:
+            raise CorruptError("service: corrupt")
+        return now[0]
+
+    monkeypatch.setattr(registry, "current", current)
+    monkeypatch.setattr(registry, "history", lambda _, name: events if name == "a" else [])
+    monkeypatch.setattr(registry, "names", lambda _: ["a"])
+    monkeypatch.setattr(registry, "made", lambda where, name: [first, second] if (where, name) == (store, "a") else [])
+    assert list(lifecycle._once_in_service(store, "a")) == [third, second, first]
+    assert list(lifecycle._once_in_service(store, "b")) == [third], "nothing of it is in service by name"
+    events += [registry.Event("t", "a", "promote", "", ref.digest, "") for ref in (second, first)]
+    assert list(lifecycle._once_in_service(store, "a")) == [third, first, second]
+    now[0] = None
+    assert list(lifecycle._once_in_service(store, "a")) == [first, second]
+    now.clear()
+    assert list(lifecycle._once_in_service(store, "a")) == [first, second]

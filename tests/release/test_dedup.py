@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -149,3 +151,30 @@ def test_groups_as_parquet(full_store: Store, tmp_path: Path) -> None:
     duplicates.write(release, found, tmp_path / "first.parquet", order_named("first"))
     firsts = [mark for ids, _ in found for _, mark in marked(release, ids.tolist(), order_named("first"))]
     assert pq.read_table(tmp_path / "first.parquet").column("mark").to_pylist() == firsts
+
+
+def test_the_way_in_which_rows_are_alike_fits_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(duplicates, "twins", lambda *given: asked.append(given))
+    monkeypatch.setattr(duplicates, "find", lambda *given, smallest: asked.append((*given, smallest)))
+    pictures, texts = (SimpleNamespace(recipe={"source": {"kind": kind}}) for kind in ("images", "text"))
+    search: Any = duplicates._search
+    with pytest.raises(QueryError, match="edited copies are found among pictures; allowed here: --alike identical"):
+        search(texts, "copies", None, 2)
+    for radius in (0, 3):
+        with pytest.raises(QueryError, match="a radius is of codes: allowed with --alike content, not with identical"):
+            search(texts, "identical", radius, 2)
+    with pytest.raises(QueryError, match="groups of at least 1 rows: a group has 2 or more"):
+        search(texts, "identical", None, 1)
+    search(texts, "identical", None, 2)
+    search(pictures, "identical", None, 3)
+    search(pictures, "copies", None, 2)
+    search(pictures, None, None, 2)
+    assert asked == [
+        (texts, "identical", 2), (pictures, "identical", 3), (pictures, "copies", 2), (pictures, "copies", 2)
+    ]  # fmt: skip
+    asked.clear()
+    search(texts, None, None, 2)
+    search(pictures, None, 0, 4)
+    search(pictures, "content", None, 2)
+    assert asked == [(texts, 3, 2), (pictures, 0, 4), (pictures, 3, 2)]

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import Encoding
-from aepipe.errors import ItemError
+from aepipe.errors import FingerprintError, ItemError
 from aepipe.evaluate.calibration import Confidence
 from aepipe.evaluate.strangers import Strangers
 from aepipe.index.hits import Hits
 from aepipe.release import query, unusual
 from aepipe.release.search import Found, Question, SearchOptions
+from aepipe.release.words import NOTHING, Mixture
 from aepipe.words import Meaning
 
 BITS = np.random.default_rng(3).integers(0, 2, (6, 16))
@@ -232,3 +233,34 @@ def test_each_item_keeps_its_place_with_its_own_code_and_figures(
     release.decoder = None
     assert [one.error for one in query._encoded(release, block[:1], decode)] == [None]
     assert [one.code for one in query._encoded(release, block[1:4], decode)] == [None] * 3
+
+
+@pytest.mark.parametrize("version", [None, 3, 4])
+def test_items_are_decoded_as_those_of_the_collection_were(
+    monkeypatch: pytest.MonkeyPatch, version: int | None
+) -> None:
+    features = {"size": [8, 8]} if version is None else {"size": [8, 8], "decoder": version}
+    card = SimpleNamespace(source="images", features=features)
+    release: Any = SimpleNamespace(
+        name="pictures", encoder=SimpleNamespace(card=card), folder=lambda what: f"in {what}"
+    )
+    monkeypatch.setattr(query.sources, "version", lambda kind: 3 if kind == "images" else 0)
+    monkeypatch.setattr(query.sources, "decoder", lambda *given: given)
+    if version == 4:
+        said = "^pictures was made with version 4 of the decoder of images, this is version 3: codes would not match"
+        with pytest.raises(FingerprintError, match=said):
+            query.decoder(release)
+    else:
+        assert query.decoder(release) == ("images", features, "in encoder")
+
+
+def test_bytes_are_encoded_with_the_words_that_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    release: Any = object()
+    monkeypatch.setattr(query, "decoder", lambda one: decode if one is release else None)
+    monkeypatch.setattr(query, "_encoded", lambda *given: iter(given))
+    added = Mixture(plus=("blue",))
+    _, asked, function, mixture = query.questions_from_bytes(release, [("a", b"1"), ("b", b"2")], added)
+    assert [(one.text, one.data) for one in asked] == [("a", b"1"), ("b", b"2")]  # type: ignore[attr-defined]
+    assert (function, mixture) == (decode, added)
+    assert [*query.questions_from_bytes(release, [("a", b"1")])][3] == NOTHING
+    assert list(query.questions_from_bytes(release, [], added)) == []
