@@ -32,7 +32,7 @@ def test_rows_near_by_code_are_candidates(monkeypatch: pytest.MonkeyPatch, most:
         def __len__(self) -> int:
             return 7
 
-    release: Any = Seven(query=query, codes_of=lambda some: codes[np.searchsorted(every, some)])
+    release: Any = Seven(query=query, codes_of=lambda some: codes[np.asarray(np.searchsorted(every, some))])
     (found,) = copies._by_code(release, ids)
     expected = []
     for place, row in enumerate(ids.tolist()):
@@ -84,12 +84,12 @@ def test_made_copies_are_judged_with_what_is_most_like_them(monkeypatch: pytest.
     chosen = sorted(np.random.default_rng(0).permutation(6)[:3].tolist())
     seen: dict[str, Any] = {}
 
-    def made(pictures: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def made(pictures: NDArray[np.float32], rng: np.random.Generator) -> Any:
         seen["made"] = pictures[:, 0, 0].tolist()
         seen["draw"] = int(rng.integers(1 << 30))
         return pictures + 100
 
-    def views(pictures: NDArray[np.float32], given: NDArray[np.float64]) -> NDArray[np.float32]:
+    def views(pictures: NDArray[np.float32], given: NDArray[np.float64]) -> Any:
         seen["views"] = given.tolist()
         return np.stack([pictures[:, 0], pictures[:, 1] + 7], 1)
 
@@ -97,7 +97,7 @@ def test_made_copies_are_judged_with_what_is_most_like_them(monkeypatch: pytest.
         seen["near"] = own[:, 0].tolist(), given
         return NEAR
 
-    def agreements(first: Any, second: Any, pairs: NDArray[np.int64], given: object) -> NDArray[np.float32]:
+    def agreements(first: Any, second: Any, pairs: NDArray[np.int64], given: object) -> Any:
         assert second is grey
         assert given is maps
         seen["pairs"] = first[:, 0, 0].tolist(), pairs.tolist()

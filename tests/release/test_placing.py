@@ -62,7 +62,7 @@ BITS = np.random.default_rng(0).integers(0, 2, (7, 16))
 
 def release(**more: Any) -> Any:
     codes = BitCodes.from_bits(BITS)
-    segments = SimpleNamespace(of=lambda ids: codes[np.searchsorted(IDS, ids)])
+    segments = SimpleNamespace(of=lambda ids: codes[np.asarray(np.searchsorted(IDS, ids))])
     return SimpleNamespace(items=SimpleNamespace(ids=IDS, **more), segments=segments, ref=Ref("release", "1" * 64))
 
 

@@ -19,6 +19,7 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
 from aepipe.release import lifecycle
 from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, row_count, verify
+from aepipe.release.manifest import MENDED_BY
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.sources.images.decode import decode
@@ -281,7 +282,7 @@ def test_a_prefix_has_some_of_the_bits(release: Release, bits: Any) -> None:
 
 def test_a_prefix_of_all_bits_is_the_release_itself(release: Release) -> None:
     for bits, fingerprint in ((64, release.fingerprint), (np.int64(63), f"{release.fingerprint}/63"), (1, None)):
-        view = Prefix(release, bits)
+        view = Prefix(release, bits)  # type: ignore[arg-type]
         assert (view.n_bits, view.whole) == (bits, release)
         assert view.fingerprint == (fingerprint or f"{release.fingerprint}/1")
         assert view.codes_of([0, 1]).hex() == release.codes_of([0, 1]).prefix(int(bits)).hex()
@@ -332,7 +333,7 @@ def test_a_release_before_that_cannot_be_put_back_is_named_with_its_remedy(
     store: Store, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def fail(_: Store, ref: Ref) -> None:
-        raise kind(f"{ref.short}: damaged; {lifecycle.MENDED_BY}")
+        raise kind(f"{ref.short}: damaged; {MENDED_BY}")
 
     before = Ref("release", "2" * 64)
     monkeypatch.setattr(registry, "previous", lambda _, name: before)
@@ -368,7 +369,7 @@ def test_a_promotion_that_changes_nothing_writes_nothing(
     monkeypatch.setattr(lifecycle, "verify", lambda _, found: done.append(("read", found)))
     monkeypatch.setattr(lifecycle, "_stays", is_there)
     monkeypatch.setattr(lifecycle, "mark_used", lambda _, found: done.append(("used", found)))
-    monkeypatch.setattr(lifecycle.Release, "open", lambda _, ref: SimpleNamespace(name="pictures"))
+    monkeypatch.setattr(Release, "open", lambda _, ref: SimpleNamespace(name="pictures"))
     monkeypatch.setattr(registry, "lock", lock)
     monkeypatch.setattr(registry, "promote", promote)
     monkeypatch.setattr(registry, "unchanged", lambda name, found, why: f"{name} {found.short} {why}")

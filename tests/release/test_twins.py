@@ -260,23 +260,43 @@ def test_of_no_original_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> No
     assert (len(found), found.rows, found.remark, found.radius) == (0, 0, "", 0)
 
 
-def test_comparing_goes_block_by_block(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    known = small(*(drawn(seed) for seed in range(3)))
-    pairs, maps = np.array([[0, 1], [2, 2], [1, 0], [0, 2], [1, 1]]), alignment.guesses()
-    whole = copies.agreements(known, known, pairs, maps)
-    monkeypatch.setattr(copies, "BLOCK", 2)
+def test_pairs_are_compared_both_ways_block_by_block(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (np.ones((6, 2, 2), np.float32) * np.arange(start, start + 6)[:, None, None] for start in (0, 10))
+    there = [0.0, 0.5, 0.97, 0.85, 0.96, 0.7]
+    back = [0.9, 0.6, 0.99, 0.3, 0.98, 0.8]
+    turned = [0, 0, 0, 6, 0, 5]
+
+    def agreed(one: Floats, other: Floats, pairs: NDArray[np.int64], maps: Floats) -> Floats:
+        assert maps is given
+        assert (one is first) == (other is second)
+        place = 0 if one is first else 1
+        assert all(pair[1 - place] == 5 - pair[place] for pair in pairs)
+        return np.array([(there, back)[place][pair[place]] for pair in pairs], np.float32)
+
+    def slopes(pictures: Floats) -> NDArray[np.bool_]:
+        counts = [turned[int(one) - 10] if one >= 10 else 0 for one in pictures[:, 0, 0]]
+        return np.arange(112)[None] < np.array(counts, int)[:, None]
+
+    given, pairs = alignment.guesses(), np.array([[place, 5 - place] for place in range(6)])
+    turned.reverse()  # of the second pictures, which are in the other order
+    monkeypatch.setattr(copies, "BLOCK", 4)
+    monkeypatch.setattr(copies, "_agreed", agreed)
+    monkeypatch.setattr(alignment, "slopes", slopes)
     with caplog.at_level(logging.INFO, logger="aepipe.progress"):
-        assert np.array_equal(copies.agreements(known, known, pairs, maps), whole)
+        found = copies.agreements(first, second, pairs, given)
+    assert found.tolist() == pytest.approx([0.0, 0.6, 0.97, 0.85, 0.98, copies.MOST])
+    assert found.dtype == np.float32
     steps = [step for record in caplog.records if (step := Progress.of(record)) is not None]
-    assert [(step.stage, step.done, step.total) for step in steps] == [
-        ("comparing pictures", done, 5) for done in (0, 2, 4, 5)
-    ]
+    told = [("comparing pictures", done, 6) for done in (0, 4, 6)]
+    assert [(step.stage, step.done, step.total) for step in steps] == told
 
 
 def seen(*means: float | None) -> list[Any]:
     """Return originals of their own bytes; None is no picture."""
     return [
-        twins._Seen(f"{place}.png", bytes([place]), None if mean is None else np.full((2, 2), mean))  # type: ignore[arg-type]
+        twins._Seen(f"{place}.png", bytes([place]), None if mean is None else np.full((2, 2), mean))
         for place, mean in enumerate(means)
     ]
 
