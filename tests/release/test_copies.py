@@ -42,19 +42,6 @@ def test_rows_near_by_code_are_candidates(monkeypatch: pytest.MonkeyPatch, most:
     assert found.tolist() == expected
 
 
-def test_views_are_compared_of_more_than_one_and_not_of_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    views = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(np.float32)
-    (found,) = copies._by_view(views)
-    near = copies.near_views(views[:, 0], views)
-    assert found.tolist() == [[place, int(one)] for place in range(6) for one in near[place]]
-    assert copies._by_view(views[:1]) == []
-    assert len(copies._by_view(views[:2])) == 1
-    monkeypatch.setattr(copies, "MOST_VIEWED", 6)
-    assert len(copies._by_view(views)) == 1
-    monkeypatch.setattr(copies, "MOST_VIEWED", 5)
-    assert copies._by_view(views) == []
-
-
 def test_few_pictures_have_all_views_with_the_plain_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = np.random.default_rng(0).random((3, 64, 64)).astype(np.float32)
     maps = alignment.guesses()
@@ -65,12 +52,6 @@ def test_few_pictures_have_all_views_with_the_plain_ones_first(monkeypatch: pyte
     assert np.array_equal(copies.views_of(pictures, maps), every[:, order])
     monkeypatch.setattr(copies, "MOST_TURNED", 2)
     assert np.array_equal(copies.views_of(pictures, maps), every[:, [0, half]])
-
-
-def test_a_pair_is_compared_once_and_no_picture_with_itself() -> None:
-    parts = [np.array([[1, 2], [2, 1], [3, 3]]), np.array([[0, 5], [2, 1], [5, 4]])]
-    assert copies._unique(parts).tolist() == [[0, 5], [1, 2], [4, 5]]
-    assert copies._unique([]).shape == (0, 2)
 
 
 NEAR = np.array([[0, 2, 4], [5, 1, 3], [2, 4, 0]])

@@ -14,47 +14,8 @@ from numpy.typing import NDArray
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.log import Progress
 from aepipe.release import maps, placing
-from aepipe.release.maps import NONE, OTHERS, SEED, SIDE
+from aepipe.release.maps import NONE, SEED, SIDE
 from aepipe.store.artifacts import Ref, Store
-
-
-def test_each_further_bit_halves_the_weight_of_a_landmark() -> None:
-    fixed = np.array([[0.0, 0], [8, 4], [-6, 2]])
-    nearest = np.array([[0, 1, 2], [2, 0, 1], [1, -1, -1]])
-    distances = np.array([[3, 4, 6], [0, 0, 2], [5, 65_535, 65_535]], np.uint16)
-    found = placing._means(fixed, nearest, distances)
-    for row in range(3):
-        there = [place for place in range(3) if nearest[row, place] >= 0]
-        weights = [2.0 ** (int(distances[row, 0]) - int(distances[row, place])) for place in there]
-        mean = sum(weight * fixed[nearest[row, place]] for weight, place in zip(weights, there, strict=True))
-        assert found[row].tolist() == pytest.approx((mean / sum(weights)).tolist())
-
-
-def test_places_fill_the_square_but_for_its_margin() -> None:
-    found = placing._scaled(np.array([[10.0, 0], [30, 5], [20, 10]]))
-    low, high = 0.03, 0.97
-    assert found[:, 0].tolist() == pytest.approx([low, high, 0.5])
-    assert found[:, 1].tolist() == pytest.approx([0.5 - 0.235, 0.5, 0.5 + 0.235])
-    assert placing._scaled(np.array([[7.0, 7], [7, 7]])).tolist() == [[0.5, 0.5]] * 2
-    assert placing._scaled(np.zeros((0, 2))).shape == (0, 2)
-
-
-def test_classes_are_numbered_by_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "NAMED", 2)
-    labels = ["b", None, "a", "c", "a", "", "b", "d", "a", "c"]
-    seen, legend = placing._classes(iter(labels), len(labels))
-    assert seen.dtype == np.uint8
-    numbers = {"a": 0, "b": 1, None: NONE, "": NONE, "c": OTHERS, "d": OTHERS}
-    assert seen.tolist() == [numbers[one] for one in labels]
-    assert legend == [
-        {"number": 0, "label": "a", "count": 3},
-        {"number": 1, "label": "b", "count": 2},
-        {"number": NONE, "label": None, "count": 2},
-        {"number": OTHERS, "label": None, "count": 3},
-    ]
-    plain = placing._classes(["x", "x", "y"], 3)
-    assert (plain[0].tolist(), [one["count"] for one in plain[1]]) == ([0, 0, 1], [2, 1])
-
 
 IDS = np.array([3, 4, 6, 9, 12, 13, 20])
 BITS = np.random.default_rng(0).integers(0, 2, (7, 16))
