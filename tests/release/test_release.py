@@ -6,10 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +14,7 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
-from aepipe.release import lifecycle
-from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, row_count, verify
-from aepipe.release.manifest import MENDED_BY
+from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, verify
 from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.sources.images.decode import decode
@@ -287,98 +282,3 @@ def test_a_prefix_of_all_bits_is_the_release_itself(release: Release) -> None:
         assert view.fingerprint == (fingerprint or f"{release.fingerprint}/1")
         assert view.codes_of([0, 1]).hex() == release.codes_of([0, 1]).prefix(int(bits)).hex()
         assert view.decoder is None
-
-
-@pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
-def test_rows_in_words(count: int, said: str) -> None:
-    assert row_count(count) == said
-
-
-def test_the_release_before_is_read_and_marked_while_its_name_is_locked(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, before = Ref("release", "1" * 64), Ref("release", "2" * 64)
-    done: list[object] = []
-
-    @contextmanager
-    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
-        done.append(("locked", name, wait))
-        yield
-        done.append("free")
-
-    def promote(_: Store, name: str, ref: Ref, *, why: str, action: str) -> registry.Event:
-        done.append(("promote", name, ref, why, action))
-        return registry.Event("now", name, action, now.digest, ref.digest, why)
-
-    monkeypatch.setattr(registry, "resolve", lambda _, name: (name or "only", now))
-    monkeypatch.setattr(registry, "previous", lambda _, name: before if name == "only" else now)
-    monkeypatch.setattr(registry, "lock", lock)
-    monkeypatch.setattr(registry, "promote", promote)
-    monkeypatch.setattr(lifecycle, "verify", lambda _, ref: done.append(("read", ref)))
-    monkeypatch.setattr(lifecycle, "mark_used", lambda _, ref: done.append(("used", ref)))
-    tried = lifecycle.rollback(store, why="a reason", dry_run=True)
-    assert tried == registry.Event("", "only", "rollback", now.digest, before.digest, "a reason")
-    assert done == [("read", before)]
-    done.clear()
-    assert lifecycle.rollback(store, why="a reason").when == "now"
-    promoted = ("promote", "only", before, "a reason", "rollback")
-    assert done == [("locked", "only", 0), ("read", before), ("used", before), promoted, "free"]
-    done.clear()
-    lifecycle.rollback(store, "other", why="a reason", wait=3)
-    assert done[:2] == [("locked", "other", 3), ("read", now)]
-
-
-@pytest.mark.parametrize("kind", [NotFoundError, CorruptError])
-def test_a_release_before_that_cannot_be_put_back_is_named_with_its_remedy(
-    store: Store, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
-) -> None:
-    def fail(_: Store, ref: Ref) -> None:
-        raise kind(f"{ref.short}: damaged; {MENDED_BY}")
-
-    before = Ref("release", "2" * 64)
-    monkeypatch.setattr(registry, "previous", lambda _, name: before)
-    monkeypatch.setattr(lifecycle, "verify", fail)
-    with pytest.raises(kind) as caught:
-        lifecycle._whole_before(store, "pictures")
-    assert str(caught.value) == (
-        f"pictures: the release before cannot be put back: {before.short}: damaged; "
-        "`aepipe history` lists the others, and `aepipe promote` takes one"
-    )
-
-
-@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (False, False)])
-def test_a_promotion_that_changes_nothing_writes_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch, *, before: bool, after: bool
-) -> None:
-    """Another process may have promoted the release while this one waited for the lock."""
-    ref, done, stays = Ref("release", "1" * 64), list[object](), iter([before, after])
-
-    @contextmanager
-    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
-        done.append(("locked", name, wait))
-        yield
-
-    def promote(_: Store, name: str, found: Ref, *, why: str) -> str:
-        done.append(("promote", name, found, why))
-        return "promoted"
-
-    def is_there(_: Store, name: str, found: Ref) -> bool:
-        assert (name, found) == ("pictures", ref)
-        return next(stays)
-
-    monkeypatch.setattr(lifecycle, "verify", lambda _, found: done.append(("read", found)))
-    monkeypatch.setattr(lifecycle, "_stays", is_there)
-    monkeypatch.setattr(lifecycle, "mark_used", lambda _, found: done.append(("used", found)))
-    monkeypatch.setattr(Release, "open", lambda _, ref: SimpleNamespace(name="pictures"))
-    monkeypatch.setattr(registry, "lock", lock)
-    monkeypatch.setattr(registry, "promote", promote)
-    monkeypatch.setattr(registry, "unchanged", lambda name, found, why: f"{name} {found.short} {why}")
-    with pytest.raises(QueryError, match=f"^release {ref.short} is one of pictures, not of others$"):
-        lifecycle.promote(store, ref, why="a reason", name="others")
-    done.clear()
-    found: object = lifecycle.promote(store, ref, why="a reason", name=None if before else "pictures", wait=4)
-    assert found == (f"pictures {ref.short} a reason" if before or after else "promoted")
-    expected: list[object] = [("read", ref)]
-    expected += [] if before else [("locked", "pictures", 4)]
-    expected += [] if before or after else [("used", ref), ("promote", "pictures", ref, "a reason")]
-    assert done == expected
