@@ -1,8 +1,8 @@
 """A plugin of pytest that tries mutants: tests are collected once, and each mutant gets a child of that process.
 
-It reads the plan from the file that PLAN names, and appends the name of each mutant and whether it lives to ``fates``
-beside it. A child begins with the quickest tests, ends at the first one that fails, and has ten times the usual
-time.
+It reads the plan from the file that PLAN names, and appends the name of each mutant, whether it was killed, and the
+test that failed to ``fates`` beside it. A child begins with the quickest tests, ends at the first one that fails, and
+has ten times the usual time. At the end the tests that failed run once more, without a mutant.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import pytest
 
 PLAN = "MUTANTS_PLAN"
 FATES = "fates"
+KILLER = "killer"
+"""The file that a child writes the test into that failed."""
 NONE = "none"
 """No mutant has this name."""
 LIVES, KILLED = 0, 1
@@ -39,7 +41,8 @@ HEAVY = ("faiss", "pyarrow.parquet", "pyarrow.compute", "pydantic", "onnxruntime
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Try all mutants of the plan instead of running the tests; first, that quick tests pass without any.
 
-    That all of them do is known from counting what they reach.
+    The tests that killed a mutant must pass without one, too: in a child some may fail that passed while what they
+    reach was counted.
     """
     plan = Path(os.environ[PLAN])
     given: dict[str, Any] = json.loads(plan.read_text(encoding="utf-8"))
@@ -48,32 +51,42 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     items = {item.nodeid: item for item in session.items}
     scratch = Path(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
     quick = sorted(items, key=lambda one: given["seconds"].get(one, 1.0))[:QUICK]
+    killer = plan.with_name(KILLER)
+    killers: set[str] = set()
     with plan.with_name(FATES).open("a", encoding="utf-8") as fates:
-        for mutant, tests in {NONE: quick, **given["mutants"]}.items():
+
+        def fate(mutant: str, tests: Sequence[str]) -> bool:
             usual = {one: given["seconds"].get(one, 1.0) for one in tests if one in items}
             chosen = [items[one] for one in sorted(usual, key=usual.__getitem__) if usual[one] <= LONGEST]
-            killed = _killed(session, mutant, chosen, int(TIMES * sum(usual.values())) + SECONDS)
-            fates.write(f"{mutant}\t{killed}\n")
+            killer.write_text("", encoding="utf-8")
+            killed = _killed(session, mutant, chosen, int(TIMES * sum(usual.values())) + SECONDS, killer)
+            by = killer.read_text(encoding="utf-8")
+            killers.update([by] if by else [])
+            fates.write(f"{mutant}\t{killed}\t{by}\n")
             fates.flush()
             for left in scratch.iterdir():
                 shutil.rmtree(left, ignore_errors=True)
-            if killed and mutant == NONE:
-                break
+            return killed
+
+        if not fate(NONE, quick):
+            for mutant, tests in given["mutants"].items():
+                fate(mutant, tests)
+            fate(NONE, sorted(killers))
     return True
 
 
-def _killed(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], limit: int) -> bool:
+def _killed(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], limit: int, killer: Path) -> bool:
     """Run tests under a mutant in a child; return whether one failed, or the child did not end well."""
     child = os.fork()
     if not child:
-        os._exit(_child(session, mutant, items, limit))
+        os._exit(_child(session, mutant, items, limit, killer))
     _, status = os.waitpid(child, 0)
     with suppress(ProcessLookupError):  # what the tests of this child started and did not end
         os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(status) != LIVES
 
 
-def _child(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], limit: int) -> int:
+def _child(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], limit: int, killer: Path) -> int:
     from mutmut.mutation.trampoline import set_mutant_under_test
 
     os.setpgid(0, 0)
@@ -90,6 +103,7 @@ def _child(session: pytest.Session, mutant: str, items: Sequence[pytest.Item], l
         for item, after in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if session.testsfailed:
+                killer.write_text(item.nodeid, encoding="utf-8")
                 session._setupstate.teardown_exact(None)
                 return KILLED
         return KILLED if session.testsfailed else LIVES

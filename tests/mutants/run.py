@@ -176,10 +176,11 @@ def tried(folder: Path, mutants: Sequence[Mutant], tests: Sequence[str]) -> list
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": ".", "MUTANT_UNDER_TEST": forked.NONE, forked.PLAN: str(plan)}
     with (folder / "tried.log").open("w", encoding="utf-8") as log:
         subprocess.run(command, cwd=folder / "mutants", env=os.environ | own, stdout=log, stderr=log, check=False)
-    killed = dict(line.split("\t") for line in fates.read_text(encoding="utf-8").splitlines())
-    if killed[forked.NONE] == "True":
-        raise SystemExit(f"a test fails without any mutant: see {folder / 'tried.log'}")
-    return [replace(one, killed=killed[one.name] == "True") for one in mutants]
+    found = [line.split("\t") for line in fates.read_text(encoding="utf-8").splitlines()]
+    killed = {name: fate == "True" for name, fate, _ in found}  # of NONE the last one counts
+    if killed[forked.NONE]:
+        raise SystemExit(f"{found[-1][2] or 'a test'} fails without any mutant: see {folder / 'tried.log'}")
+    return [replace(one, killed=killed[one.name]) for one in mutants]
 
 
 def main() -> int:
@@ -188,11 +189,12 @@ def main() -> int:
     parser.add_argument("room", help="a folder of aepipe/")
     parser.add_argument("--files", nargs="*", default=["*"], help="files of the room; all by default")
     parser.add_argument("--tests", nargs="*", help="tests to run; those of the room by default")
+    parser.add_argument("--more-tests", nargs="*", default=[], help="tests of other rooms, besides")
     parser.add_argument("--most", type=int, default=40, help="mutants to try")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began = time.monotonic()
-    tests = given.tests or [f"tests/{given.room}"]
+    tests = [*(given.tests or [f"tests/{given.room}"]), *given.more_tests]
     folder = copied(given.room, given.files, tests)
     mutmut(folder)
     fates = tried(folder, drawn(folder, given.most, given.seed), tests)

@@ -40,7 +40,11 @@ def test_twelve_columns_are_named_at_most(count: int, more: str) -> None:
     [
         ('{"cell0": 1}', None),
         ('{"zz": 1, "cell0": 2}', "no column 'zz'; there are: cell0, cell1, cell2"),
+        (' {"zz": 1} ', "no column 'zz'; there are: cell0, cell1, cell2"),
+        ('{"zz": 1, "zz": 2}', "column 'zz' is given twice"),
         ('["zz"]', None),
+        (' ["zz"] ', None),
+        (' [["zz", 1]] ', None),
         ('"zz"', None),
         ("{zz", None),
     ],

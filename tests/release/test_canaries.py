@@ -80,3 +80,17 @@ def test_mistakes_are_named(tmp_path: Path, text: str, said: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none.toml: cannot be read: No such file"):
         canaries.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("hits", "label", "said"),
+    [
+        ("a", "", "a"),
+        ("abc", "", "a, b, c"),
+        ("abcd", "", "a, b, c and 1 more"),
+        ("abcdef", "boots", "a, b, c and 3 more or label boots"),
+        ("", "boots", "label boots"),
+    ],
+)
+def test_three_hits_are_named_at_most(hits: str, label: str, said: str) -> None:
+    assert canaries._listed(canaries.Canary(key="k", hits=tuple(hits), label=label or None)) == said

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from aepipe.errors import NotFoundError, QueryError, RecipeError
+from aepipe.errors import CorruptError, NotFoundError, QueryError, RecipeError
 from aepipe.pipeline import update
 from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
 from aepipe.release.release import Release
 from aepipe.store import layout, names, reading, registry, stamps
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import KINDS, Ref, Store
 from tests.release.test_gc import SHAPE, everything, put
 from tests.support.releases import bare_plan, make_release
 
@@ -48,6 +50,15 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     again = lifecycle.promote(store, second, why="once more")
     assert (again.before, again.after, again.why) == (second.digest, second.digest, "once more")
     assert registry.unlogged(store) == []
+
+
+def test_artifacts_are_followed_both_ways_and_in_circles() -> None:
+    a, b, c, d, lost = (Ref("segment", str(number) * 64) for number in range(5))
+    graph = {a: {b, lost}, b: {c}, c: {a}, d: {c}}
+    assert collections._turned(graph) == {a: {c}, b: {a}, c: {b, d}, d: set(), lost: {a}}
+    assert collections._reach(graph, [a]) == {a, b, c, lost}
+    assert collections._reach(graph, [d, lost]) == {a, b, c, d, lost}
+    assert collections._reach(graph, []) == set()
 
 
 def test_a_promotion_of_what_is_in_service_mends_a_lost_log_once(store: Store) -> None:
@@ -165,7 +176,11 @@ def test_a_dropped_collection_takes_what_only_it_needs(store: Store) -> None:
         store.backend.write(note, b"of a run")
     wanted = collections.drop(store, "pictures", dry_run=True)
     assert wanted.rows == 19
-    assert len(wanted.releases) == 2
+    assert (wanted.name, len(wanted.releases)) == ("pictures", 2)
+    assert wanted.freed == sum(map(store.size, wanted.refs)) > 0
+    kinds = [KINDS.index(ref.kind) for ref in wanted.refs]
+    assert kinds == sorted(kinds, reverse=True), "a release goes before what it refers to"
+    assert list(wanted.refs) == sorted(wanted.refs, key=lambda ref: (-KINDS.index(ref.kind), ref.digest))
     assert derived in wanted.refs
     assert collections.drop(store, "pictures") == wanted
     assert everything(store) == before | {alone}
@@ -220,3 +235,70 @@ def test_collections_are_listed_by_name(store: Store) -> None:
     assert (found["pictures"].rows, found["pictures"].kind, found["pictures"].n_bits) == (20, "images", 64)
     assert (found["made"].rows, found["made"].in_service, found["made"].releases) == (None, False, 1)
     assert found["pictures"].since
+    served, made = found["pictures"], found["made"]
+    assert (served.in_service, served.releases, served.release) == (True, 1, Release.open(store).ref.digest)
+    assert (served.source, served.store) == (Release.open(store).recipe["source"]["options"]["path"], store.address)
+    assert served.since == registry.history(store, "pictures")[-1].when
+    assert (made.since, made.kind, made.n_bits, made.store) == ("", "images", 64, store.address)
+    assert made.source.endswith("made-source")
+    assert made.release in {ref.digest for ref in store.refs("release")} - {served.release}
+
+
+def test_a_collection_that_cannot_be_read_is_listed_with_what_is_known(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (Ref("release", str(number) * 64) for number in range(3))
+    events = [
+        registry.Event(when, "a", "promote", "", ref.digest, "a test")
+        for when, ref in (("t1", second), ("t2", third), ("t3", second), ("t4", first))
+    ]
+    current: dict[str, Ref | None] = {"a": second, "b": None}
+    monkeypatch.setattr(registry, "current", lambda _, name: current[name])
+    monkeypatch.setattr(registry, "history", lambda _, name: events)
+    served = collections._listed(store, "a", [first, second, third])
+    assert (served.release, served.since, served.in_service, served.releases) == (second.digest, "t3", True, 3)
+    assert (served.rows, served.n_bits, served.kind, served.source) == (None, None, "", "")
+    unserved = collections._listed(store, "b", [first, third])
+    assert (unserved.release, unserved.since, unserved.in_service, unserved.releases) == (third.digest, "", False, 2)
+    assert collections._listed(store, "b", []).release == ""
+
+
+def test_both_names_are_locked_in_the_same_order_whichever_is_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[tuple[str, float]] = []
+
+    @contextmanager
+    def lock(_: Store, name: str, *, wait: float = -1) -> Iterator[None]:
+        held.append((name, wait))
+        yield
+
+    monkeypatch.setattr(registry, "lock", lock)
+    monkeypatch.setattr(collections, "_rename", lambda _, old, new: held.append((f"{old} to {new}", 0)))
+    collections.rename(store, "b", "a", wait=7)
+    collections.rename(store, "a", "b")
+    assert held == [("a", 7), ("b", 7), ("b to a", 0), ("a", 0), ("b", 0), ("a to b", 0)]
+
+
+def test_without_a_log_what_was_made_may_have_been_in_service(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (Ref("release", str(number) * 64) for number in range(3))
+    events: list[registry.Event] = []
+    now: list[Ref | None] = [third]
+
+    def current(_: Store, name: str) -> Ref | None:
+        if not now:
+            raise CorruptError("service: corrupt")
+        return now[0]
+
+    monkeypatch.setattr(registry, "current", current)
+    monkeypatch.setattr(registry, "history", lambda _, name: events if name == "a" else [])
+    monkeypatch.setattr(registry, "names", lambda _: ["a"])
+    monkeypatch.setattr(registry, "made", lambda where, name: [first, second] if (where, name) == (store, "a") else [])
+    assert list(lifecycle._once_in_service(store, "a")) == [third, second, first]
+    assert list(lifecycle._once_in_service(store, "b")) == [third], "nothing of it is in service by name"
+    events += [registry.Event("t", "a", "promote", "", ref.digest, "") for ref in (second, first)]
+    assert list(lifecycle._once_in_service(store, "a")) == [third, first, second]
+    now[0] = None
+    assert list(lifecycle._once_in_service(store, "a")) == [first, second]
+    now.clear()
+    assert list(lifecycle._once_in_service(store, "a")) == [first, second]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from aepipe.index import cost_model, near_duplicates
 from aepipe.index.scan import Scan
 from aepipe.release import dedup as duplicates
 from aepipe.release.groups import Alike, Groups
+from aepipe.release.keep import marked, order_named
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release
@@ -134,4 +137,44 @@ def test_groups_as_parquet(full_store: Store, tmp_path: Path) -> None:
     assert table.column("key").to_pylist() == [row.key for row in rows]
     assert table.column("label").to_pylist() == [row.label for row in rows]
     said = json.loads(table.schema.metadata[duplicates.KEY])
-    assert (said["fingerprint"], said["radius"]) == (release.fingerprint, 6)
+    release_is = {"name": "pictures", "fingerprint": release.fingerprint}
+    assert said == {"schema": 2, **release_is, "radius": 6, "alike": "content"}
+    sizes = np.diff(found.offsets).tolist()
+    assert table.column("group").to_pylist() == [place for place, size in enumerate(sizes) for _ in range(size)]
+    assert table.column("size").to_pylist() == [size for size in sizes for _ in range(size)]
+    assert table.column("distance").to_pylist() == found.distances.tolist()
+    assert table.column("alike").to_pylist() == list(found.relations)
+    marks = [mark for ids, _ in found for _, mark in marked(release, ids.tolist(), order_named("best"))]
+    assert table.column("mark").to_pylist() == marks
+    types = ["int64", "int64", "string", "string", "uint16", "int64", "string", "string"]
+    assert [str(kind) for kind in table.schema.types] == types
+    duplicates.write(release, found, tmp_path / "first.parquet", order_named("first"))
+    firsts = [mark for ids, _ in found for _, mark in marked(release, ids.tolist(), order_named("first"))]
+    assert pq.read_table(tmp_path / "first.parquet").column("mark").to_pylist() == firsts
+
+
+def test_the_way_in_which_rows_are_alike_fits_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(duplicates, "twins", lambda *given: asked.append(given))
+    monkeypatch.setattr(duplicates, "find", lambda *given, smallest: asked.append((*given, smallest)))
+    pictures, texts = (SimpleNamespace(recipe={"source": {"kind": kind}}) for kind in ("images", "text"))
+    search: Any = duplicates._search
+    with pytest.raises(QueryError, match="edited copies are found among pictures; allowed here: --alike identical"):
+        search(texts, "copies", None, 2)
+    for radius in (0, 3):
+        with pytest.raises(QueryError, match="a radius is of codes: allowed with --alike content, not with identical"):
+            search(texts, "identical", radius, 2)
+    with pytest.raises(QueryError, match="groups of at least 1 rows: a group has 2 or more"):
+        search(texts, "identical", None, 1)
+    search(texts, "identical", None, 2)
+    search(pictures, "identical", None, 3)
+    search(pictures, "copies", None, 2)
+    search(pictures, None, None, 2)
+    assert asked == [
+        (texts, "identical", 2), (pictures, "identical", 3), (pictures, "copies", 2), (pictures, "copies", 2)
+    ]  # fmt: skip
+    asked.clear()
+    search(texts, None, None, 2)
+    search(pictures, None, 0, 4)
+    search(pictures, "content", None, 2)
+    assert asked == [(texts, 3, 2), (pictures, 0, 4), (pictures, 3, 2)]

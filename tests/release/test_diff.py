@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from aepipe import recipe
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import QueryError
+from aepipe.index.hits import Hits
 from aepipe.pipeline import update
 from aepipe.pipeline.gate import run_gate
 from aepipe.pipeline.ingest import ingest
@@ -143,3 +145,77 @@ def test_shares_of_neighbours_that_both_have() -> None:
 )
 def test_a_share_is_of_the_longer_list(one: str, other: str, common: float) -> None:
     assert difference._common(set(one), set(other)) == common
+
+
+class Small:
+    """A release of a few rows by key, each with a code."""
+
+    def __init__(self, keys: str, bits: Any, first: int, fingerprint: str = "f") -> None:
+        self.keys, self.bits, self.ids = list(keys), np.asarray(bits), np.arange(first, first + 2 * len(keys), 2)
+        self.n_bits, self.fingerprint = self.bits.shape[1], fingerprint
+        own = dict(zip(self.ids.tolist(), self.keys, strict=True))
+        self.items = SimpleNamespace(
+            ids=self.ids,
+            find=lambda key: self.ids[self.keys.index(key)] if key in self.keys else None,
+            texts=lambda name, ids: [own[int(one)] for one in ids] if name == "key" else [],
+        )
+
+    def codes_of(self, ids: Any) -> BitCodes:
+        return BitCodes.from_bits(self.bits[np.searchsorted(self.ids, ids)], self.fingerprint)
+
+    def query(self, codes: BitCodes, k: int) -> Hits:
+        assert codes.fingerprint == self.fingerprint
+        far = codes.distances(self.codes_of(self.ids))
+        order = np.argsort(far, axis=1, kind="stable")[:, :k]
+        return Hits(self.ids[order], np.take_along_axis(far, order, 1), np.full(len(codes), order.shape[1]))
+
+    def near(self, bits: Any, left_out: str, k: int) -> list[str]:
+        far = (self.bits != bits).sum(axis=1)
+        return [self.keys[one] for one in np.argsort(far, kind="stable") if self.keys[one] != left_out][:k]
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("asked", [5, 100])
+def test_a_comparison_is_that_of_plain_lists(k: int, asked: int) -> None:
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 2, (9, 16))
+    before: Any = Small("abcdefghi", bits, 10)
+    after: Any = Small("xbcdyefz", bits[[0, 1, 2, 3, 4, 4, 5, 6]] ^ (rng.random((8, 16)) < 0.2), 101, "g")
+    found = difference.compare(before, after, k=k, asked=asked, seed=7)
+    drawn = sorted(np.random.default_rng(7).choice(before.ids, min(asked, 9), replace=False).tolist())
+    both = [key for key in (before.keys[(row - 10) // 2] for row in drawn) if key in after.keys]
+    back = np.random.default_rng(7).choice(after.ids, min(asked, 8), replace=False).tolist()
+    strange = [key for key in (after.keys[(row - 101) // 2] for row in back) if key not in before.keys]
+    assert [one.key for one in found.asked] == both
+    assert found.lost == pytest.approx(1 - len(both) / len(drawn))
+    assert found.gained == pytest.approx(len(strange) / len(back))
+    flips, mixed = [], []
+    for one in found.asked:
+        old, new = (release.bits[release.keys.index(one.key)] for release in (before, after))
+        near, then = before.near(old, one.key, k), after.near(new, one.key, k)
+        assert one.ids == (before.items.find(one.key), after.items.find(one.key))
+        assert [before.keys[(row - 10) // 2] for row in one.before[0].tolist()] == near
+        assert [after.keys[(row - 101) // 2] for row in one.after[0].tolist()] == then
+        assert one.before[1].tolist() == [(before.bits[before.keys.index(key)] != old).sum() for key in near]
+        assert one.after[1].tolist() == [(after.bits[after.keys.index(key)] != new).sum() for key in then]
+        assert one.common == len(set(near) & set(then)) / k
+        flips.append((old != new).mean())
+        mixed.append(len(set(before.near(new, one.key, k)) & set(then)) / k)
+    assert found.flips == pytest.approx(np.mean(flips))
+    assert found.mixed == pytest.approx(np.mean(mixed))
+    assert (found.before, found.after, found.k) == (before, after, k)
+
+
+def test_what_cannot_be_compared_is_left_out() -> None:
+    bits = np.random.default_rng(1).integers(0, 2, (4, 16))
+    before: Any = Small("abcd", bits, 0)
+    longer: Any = Small("abcd", np.concatenate([bits, bits], axis=1), 0)
+    found = difference.compare(before, longer)
+    assert (found.flips, found.mixed, found.lost, found.overlap, len(found.asked)) == (None, None, 0.0, 1.0, 4)
+    strangers: Any = Small("wxyz", bits, 0)
+    apart = difference.compare(before, strangers)
+    assert (apart.flips, apart.mixed, apart.lost, apart.gained, apart.asked) == (None, None, 1.0, 1.0, ())
+    for options in ({"k": 0}, {"asked": 0}):
+        with pytest.raises(QueryError, match=r"^the (0|10) nearest of (0|1000) rows: at least one of each"):
+            difference.compare(before, before, **options)
+    assert len(difference.compare(before, before, k=1, asked=1).asked) == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import tomllib
 from typing import Any
 
 import pytest
 
+from aepipe.errors import FullError
 from aepipe.release import feedback
 from aepipe.release.canaries import Canary
 from aepipe.release.feedback import Mark
@@ -59,3 +62,36 @@ def test_marks_become_canaries_of_what_can_be_asked(store: Store) -> None:
         f'[[canary]]\ncode = "{code}"\nhits = ["{keys[3]}"]\nwithin = 10\nat_least = 1\n'
     )
     assert feedback.as_toml([]) == ""
+
+
+def test_canaries_are_read_back_as_they_were() -> None:
+    given = [
+        Canary(key='a "b".png', hits=("c", "d é"), not_hits=("e", "f"), within=12, at_least=2),
+        Canary(code="00ff", not_hits=("g",), within=10, at_least=1),
+        Canary(query="pictures/a.png", hits=("h",), within=10, at_least=1),
+    ]
+    text = feedback.as_toml(given)
+    assert tomllib.loads(text)["canary"] == [
+        {"key": 'a "b".png', "hits": ["c", "d é"], "not_hits": ["e", "f"], "within": 12, "at_least": 2},
+        {"code": "00ff", "not_hits": ["g"], "within": 10, "at_least": 1},
+        {"query": "pictures/a.png", "hits": ["h"], "within": 10, "at_least": 1},
+    ]
+    assert 'hits = ["c", "d é"]\nnot_hits = ["e", "f"]' in text
+
+
+def test_uploads_are_kept_up_to_a_limit_under_the_digest_of_their_bytes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create()
+    monkeypatch.setattr(feedback, "UPLOADS", 10)
+    names = [
+        feedback.keep(store, "a", data, called) for data, called in ((b"1234", "X.JPG"), (b"567890", "y.longending"))
+    ]
+    digests = [hashlib.sha256(data).hexdigest()[:32] for data in (b"1234", b"567890")]
+    assert names == [f"{digests[0]}.jpg", digests[1]]
+    assert [(feedback.folder_of(store) / "a" / name).read_bytes() for name in names] == [b"1234", b"567890"]
+    assert feedback.keep(store, "a", b"1234", "again.jpg") == names[0], "it is there, and takes no more"
+    with pytest.raises(FullError, match=r"^a: the uploads of marks take 0 GiB, and no more are kept"):
+        feedback.keep(store, "a", b"!", "z.png")
+    assert feedback.keep(store, "b", b"!", "a.tar.gz").endswith(".gz")
+    assert "." not in feedback.keep(store, "b", b"?", "a.png?")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +14,7 @@ import pytest
 from aepipe.errors import TargetError
 from aepipe.pipeline.export.file import export_file
 from aepipe.release import dedup
-from aepipe.release.originals import check_output
+from aepipe.release.originals import _is_of, check_output
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of, publish_source
@@ -58,3 +61,34 @@ def test_the_file_of_a_table_is_not_replaced(tmp_path: Path, named: str) -> None
         with pytest.raises(TargetError, match=r"odd.parquet: is a file of the collection"):
             write()
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("list.csv", True),  # is named in the recipe
+        ("deep/columns.json", True),  # is named within it
+        ("key.png", True),
+        ("place.png", True),
+        ("film.mp4", True),  # a place behind whose name a part is meant
+        ("linked.png", True),  # leads to an original
+        ("other.png", False),
+        ("film.mp", False),
+        ("../beside.png", False),
+        ("../place.png", False),
+    ],
+)
+def test_which_files_are_those_of_a_collection(tmp_path: Path, file: str, own: bool) -> None:
+    root = tmp_path / "items"
+    (root / "deep").mkdir(parents=True)
+    (root / "linked.png").symlink_to(root / "key.png")
+    places = ["", None, "place.png", "film.mp4#v=3", "elsewhere.png"]
+    items = SimpleNamespace(
+        root=root, roots=(), find=lambda name: 7 if name == "key.png" else None, column=lambda name: iter(places)
+    )
+    source = {"kind": "images", "path": "list.csv", "options": {"more": [1, "deep/columns.json"]}}
+    release: Any = SimpleNamespace(items=items, recipe={"source": source})
+    asked = root / file
+    assert _is_of(release, asked, Path(os.path.realpath(asked))) == own
+    bare: Any = SimpleNamespace(items=items, recipe={})
+    assert _is_of(bare, asked, Path(os.path.realpath(asked))) == (own and file not in {"list.csv", "deep/columns.json"})

@@ -14,7 +14,8 @@ import pytest
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import CodeError, CorruptError, FingerprintError, NotFoundError, QueryError
-from aepipe.release.lifecycle import last_sound, verify
+from aepipe.release.lifecycle import VerifyReport, check_release, last_sound, verify
+from aepipe.release.prefix import Prefix
 from aepipe.release.release import Release
 from aepipe.sources.images.decode import decode
 from aepipe.store import registry
@@ -251,3 +252,33 @@ def test_a_query_needs_no_heavy_library(full_store: tuple[Store, Ref]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_encoder_that_does_not_open_is_damage_though_all_bytes_are_right(
+    full_store: tuple[Store, Ref], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ref = full_store
+    sound = check_release(store, ref)
+    assert sound.damage == ()
+    assert sound.n_bytes > sound.folders > 3
+
+    def fail(_: Path) -> None:
+        raise CorruptError("encoder.onnx: no graph")
+
+    monkeypatch.setattr("aepipe.release.release.Encoder.open", fail)
+    assert check_release(store, ref) == VerifyReport(sound.folders, sound.n_bytes, ("encoder.onnx: no graph",))
+
+
+@pytest.mark.parametrize("bits", [0, -1, 65, "3", 2.0])
+def test_a_prefix_has_some_of_the_bits(release: Release, bits: Any) -> None:
+    with pytest.raises(QueryError, match=f"^pictures: its codes have 64 bits, not {bits!r}$"):
+        Prefix(release, bits)
+
+
+def test_a_prefix_of_all_bits_is_the_release_itself(release: Release) -> None:
+    for bits, fingerprint in ((64, release.fingerprint), (np.int64(63), f"{release.fingerprint}/63"), (1, None)):
+        view = Prefix(release, bits)  # type: ignore[arg-type]
+        assert (view.n_bits, view.whole) == (bits, release)
+        assert view.fingerprint == (fingerprint or f"{release.fingerprint}/1")
+        assert view.codes_of([0, 1]).hex() == release.codes_of([0, 1]).prefix(int(bits)).hex()
+        assert view.decoder is None

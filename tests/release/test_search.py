@@ -301,3 +301,45 @@ def test_options_at_their_borders(release: Release) -> None:
     assert search_options(release, {"rerank": True}).strict
     with pytest.raises(QueryError, match="--fast leaves hits in the order of their codes"):
         search_options(release, {"fast": True, "oversample": 2})
+
+
+@pytest.mark.parametrize(
+    ("scores", "width", "rule", "factor", "expected"),
+    [
+        ({"reranking": {"factor": 4}}, 8, {}, None, 4),
+        ({"reranking": {"factor": 4}}, 8, {"index": {"rerank": True}}, None, 4),
+        ({"reranking": {"factor": 4}}, 8, {"index": {"rerank": False}}, None, None),
+        ({"reranking": {"factor": 4}}, 8, {}, 7, 7),
+        ({"reranking": None}, 8, {}, 7, 7),
+        ({}, 8, {}, None, "it was not measured among how many hits"),
+        ({"reranking": {"factor": 4}}, None, {}, None, "the embeddings of its rows are not kept"),
+        ({}, None, {}, 7, "the embeddings of its rows are not kept"),
+    ],
+)
+def test_among_how_many_hits_embeddings_choose(
+    caplog: pytest.LogCaptureFixture,
+    scores: dict[str, Any],
+    width: int | None,
+    rule: dict[str, Any],
+    factor: int | None,
+    expected: object,
+) -> None:
+    segments = SimpleNamespace(width=width)
+    release: Any = SimpleNamespace(name="pictures", scores=scores, segments=segments, recipe=rule)
+    with caplog.at_level(logging.DEBUG, logger="aepipe.query"):
+        found = search._oversampling(release, factor, strict=False)
+    if not isinstance(expected, str):
+        assert (found, caplog.messages) == (expected, [])
+        return
+    assert found is None
+    assert [one.startswith("pictures: hits are in the order of their codes: ") for one in caplog.messages] == [True]
+    assert expected in caplog.messages[0]
+    with pytest.raises(QueryError, match=f"^pictures: hits cannot be re-ranked: {expected}"):
+        search._oversampling(release, factor, strict=True)
+
+
+def test_what_is_asked_for_is_re_ranked_whatever_the_rule_says() -> None:
+    segments, rule = SimpleNamespace(width=8), {"index": {"rerank": False}}
+    release: Any = SimpleNamespace(name="", scores={"reranking": {"factor": 4}}, segments=segments, recipe=rule)
+    assert search._oversampling(release, None, strict=True) == 4
+    assert search._oversampling(release, 3, strict=True) == 3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ from PIL import Image
 
 from aepipe import engines
 from aepipe.api import Collection
+from aepipe.codes.bitcodes import BitCodes
 from aepipe.engines import Done, Needs, Part, Work
 from aepipe.errors import CodeError, QueryError
 from aepipe.index import asymmetric
+from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.remote import TYPES, Ask, Found, Gather, RemoteShards, pack
 from aepipe.index.shards import Shard, Shards
 from aepipe.release import diff, gc, lifecycle
@@ -233,3 +237,37 @@ def test_a_question_with_wrong_numbers_is_refused(changed: dict[str, Any]) -> No
 def test_a_release_without_such_a_shard_is_refused(store: Store) -> None:
     with pytest.raises(QueryError, match=r"one: its index is in 1 shard, not 2; .*shards = 2"):
         OneShard.of(store, Release.open(store, "one").ref, Shard(0, 2))
+
+
+def test_a_shard_answers_as_many_hits_as_it_has_and_its_own_questions_only() -> None:
+    asked: list[Any] = []
+
+    class Index:
+        def __len__(self) -> int:
+            return 3
+
+        def search(self, codes: BitCodes, k: int, where: Any) -> Hits:
+            asked.append(("search", codes.hex(), codes.fingerprint, k, where))
+            return Hits(np.array([[5, 7]]), np.array([[1, 2]], np.uint16), np.array([2]))
+
+        def within(self, codes: BitCodes, radius: int, where: Any) -> RaggedHits:
+            asked.append(("within", codes.hex(), codes.fingerprint, radius, where))
+            return RaggedHits(np.array([5]), np.array([1], np.uint16), np.array([0, 1]))
+
+    seen: Any = SimpleNamespace(n_bits=8, fingerprint="f", index=Index())
+    seen.whole = SimpleNamespace(shard=Shard(1, 4))
+    question = Ask("r", "2/4", 8, 2, packed=np.array([[0x5A]], np.uint8), where=np.array([5, 7]))
+    found = answer(seen, question)
+    assert found.distances is not None
+    assert (found.ids.tolist(), found.counts.tolist(), found.distances.tolist()) == ([5, 7], [2], [1, 2])
+    for k, looked in ((3, 3), (4, 3), (100, 3)):
+        answer(seen, replace(question, k=k, where=None))
+        assert asked[-1] == ("search", ["5a"], "f", looked, None)
+    assert asked[0] == ("search", ["5a"], "f", 2, question.where)
+    for radius in (0, 5):
+        assert answer(seen, replace(question, k=0, radius=radius)).ids.tolist() == [5]
+        assert asked[-1] == ("within", ["5a"], "f", radius, question.where)
+    for other, own in ((Shard(2, 4), "3/4"), (None, "None")):
+        seen.whole = SimpleNamespace(shard=other) if other else SimpleNamespace()
+        with pytest.raises(QueryError, match=f"^this is shard {own}, and the question is for shard 2/4$"):
+            answer(seen, question)

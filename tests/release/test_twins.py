@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError
 from aepipe.log import Progress
 from aepipe.pipeline.ingest import ingest
-from aepipe.release import alignment, copies, dedup
+from aepipe.release import alignment, copies, dedup, twins
 from aepipe.release.alignment import Floats
 from aepipe.release.groups import COPY, FIRST, IDENTICAL
 from aepipe.release.made_copies import made
@@ -183,3 +187,179 @@ def test_many_pictures_are_looked_for_as_they_are_and_mirrored(monkeypatch: pyte
     assert found.shape[1] == 2
     np.testing.assert_allclose(found[:, 1], mirrored[:, 0], atol=1e-3)
     assert not np.allclose(found[:, 0], found[:, 1], atol=1e-2)
+
+
+def test_rows_join_the_first_picture_that_they_are_copies_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows 0 to 7: 1 is identical to 0, 5 to 4, and 7 is no picture; 4 is a copy of 0 and of 3, 6 of 4."""
+    ids = np.array([10, 11, 12, 13, 14, 15, 16, 17])
+    smalls = [np.full((2, 2), row, np.uint8) for row in range(7)]
+    given: list[tuple[list[int], list[int]]] = []
+    precisions: list[float | None] = []
+
+    def find(_: object, some: Any, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Floats, object]:
+        given.append((some.tolist(), pictures[:, 0, 0].tolist()))
+        # Places among the first of each group: rows 0, 2, 3, 4, 6.
+        pairs, agreed = np.array([[0, 3], [2, 3], [3, 4], [1, 2]]), np.array([0.931, 0.99, 0.9, 0.9999], np.float32)
+        return pairs, agreed, copies.Calibration(0.873, 0.456, precisions[-1])
+
+    monkeypatch.setattr(copies, "find", find)
+    for precision, said in ((0.9, "46% of copies made on purpose are found"), (None, "")):
+        precisions.append(precision)
+        founder, distances = np.array([0, 0, 2, 3, 4, 4, 6, 7]), np.zeros(8, np.uint16)
+        told = twins._join_copies(object(), ids, [*smalls, None], founder, distances)  # type: ignore[arg-type]
+        assert told == (13, said)
+        assert founder.tolist() == [0, 0, 2, 2, 0, 0, 6, 7]
+        assert distances.tolist() == [0, 0, 0, 1, 7, 7, 0, 0]
+    assert given == [([10, 12, 13, 14, 16], [0, 2, 3, 4, 6])] * 2
+
+
+@pytest.mark.parametrize(("alike", "smallest"), [("identical", 2), ("identical", 1), ("copies", 2), ("copies", 3)])
+def test_groups_have_their_rows_in_order_with_what_each_is(
+    monkeypatch: pytest.MonkeyPatch, alike: Literal["identical", "copies"], smallest: int
+) -> None:
+    """Of seven originals b is gone, and c, f have the bytes of a; e is a copy of a and g of d, where copies count."""
+    data = {"a": b"A", "c": b"A", "d": b"D", "e": b"E", "f": b"A", "g": b"G"}
+    ids = np.array([3, 4, 6, 8, 9, 12, 20])
+
+    def preview(_: object, place: str) -> bytes:
+        if place not in data:
+            raise ItemError(place, "gone")
+        return data[place]
+
+    def join(_: object, some: NDArray[np.int64], smalls: list[object], founder: Any, distances: Any) -> tuple[int, str]:
+        assert some.tolist() == [3, 6, 8, 9, 12, 20]
+        assert smalls == [None] * 6
+        assert founder.tolist() == [0, 0, 2, 3, 0, 5]
+        founder[3], founder[5], distances[3], distances[5] = 0, 2, 7, 4
+        return 13, "46% are found"
+
+    monkeypatch.setattr(twins, "preview", preview)
+    monkeypatch.setattr(twins, "_join_copies", join)
+    items = SimpleNamespace(ids=ids, root=Path(), texts=lambda name, _: list("abcdefg") if name == "place" else [])
+    asked: Any = SimpleNamespace(items=items, recipe={"source": {"kind": "text"}})
+    found = twins.twins(asked, alike, smallest)
+    groups = {
+        "identical": [[(3, 0, FIRST), (6, 0, IDENTICAL), (12, 0, IDENTICAL)]],
+        "copies": [[(3, 0, FIRST), (6, 0, IDENTICAL), (12, 0, IDENTICAL), (9, 7, COPY)]],
+    }[alike]
+    groups += [[(8, 0, FIRST), (20, 4, COPY)]] if (alike, smallest) == ("copies", 2) else []
+    groups += [[(8, 0, FIRST)], [(9, 0, FIRST)], [(20, 0, FIRST)]] if smallest == 1 else []
+    for place, group in enumerate(groups):
+        assert list(zip(*found.of(place), found.relations_of(place), strict=True)) == group
+    assert len(found) == len(groups)
+    assert (found.rows, found.alike) == (7, alike)
+    one_gone = "1 originals could not be read"
+    assert (found.radius, found.remark) == ((13, f"46% are found; {one_gone}") if alike == "copies" else (0, one_gone))
+
+
+def test_of_no_original_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twins, "_looked_at", lambda *_: [])
+    items = SimpleNamespace(ids=np.zeros(0, np.int64), root=Path())
+    nothing: Any = SimpleNamespace(items=items, recipe={"source": {"kind": "images"}})
+    found = twins.twins(nothing, "copies", 2)
+    assert (len(found), found.rows, found.remark, found.radius) == (0, 0, "", 0)
+
+
+def test_pairs_are_compared_both_ways_block_by_block(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (np.ones((6, 2, 2), np.float32) * np.arange(start, start + 6)[:, None, None] for start in (0, 10))
+    there = [0.0, 0.5, 0.97, 0.85, 0.96, 0.7]
+    back = [0.9, 0.6, 0.99, 0.3, 0.98, 0.8]
+    turned = [0, 0, 0, 6, 0, 5]
+
+    def agreed(one: Floats, other: Floats, pairs: NDArray[np.int64], maps: Floats) -> Floats:
+        assert maps is given
+        assert (one is first) == (other is second)
+        place = 0 if one is first else 1
+        assert all(pair[1 - place] == 5 - pair[place] for pair in pairs)
+        return np.array([(there, back)[place][pair[place]] for pair in pairs], np.float32)
+
+    def slopes(pictures: Floats) -> NDArray[np.bool_]:
+        counts = [turned[int(one) - 10] if one >= 10 else 0 for one in pictures[:, 0, 0]]
+        return np.arange(112)[None] < np.array(counts, int)[:, None]
+
+    given, pairs = alignment.guesses(), np.array([[place, 5 - place] for place in range(6)])
+    turned.reverse()  # of the second pictures, which are in the other order
+    monkeypatch.setattr(copies, "BLOCK", 4)
+    monkeypatch.setattr(copies, "_agreed", agreed)
+    monkeypatch.setattr(alignment, "slopes", slopes)
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        found = copies.agreements(first, second, pairs, given)
+    assert found.tolist() == pytest.approx([0.0, 0.6, 0.97, 0.85, 0.98, copies.MOST])
+    assert found.dtype == np.float32
+    steps = [step for record in caplog.records if (step := Progress.of(record)) is not None]
+    told = [("comparing pictures", done, 6) for done in (0, 4, 6)]
+    assert [(step.stage, step.done, step.total) for step in steps] == told
+
+
+def seen(*means: float | None) -> list[Any]:
+    """Return originals of their own bytes; None is no picture."""
+    return [
+        twins._Seen(f"{place}.png", bytes([place]), None if mean is None else np.full((2, 2), mean))
+        for place, mean in enumerate(means)
+    ]
+
+
+def test_only_pictures_as_bright_as_another_are_compared_by_their_pixels() -> None:
+    given = seen(10, None, 10.5, 50.2, 11.125, 50, 10, None)
+    firsts = np.array([0, 1, 2, 3, 4, 5, 0, 7])
+    assert twins._much_alike(given, firsts) == [0, 2, 3, 5], "4 is farther than half a step, and 6 has the bytes of 0"
+    assert twins._much_alike(seen(1, 2, 3), np.arange(3)) == []
+    assert twins._much_alike(seen(None, None), np.arange(2)) == []
+    assert twins._much_alike([], np.zeros(0, np.int64)) == []
+
+
+def test_equal_bytes_and_equal_pixels_have_one_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = seen(10, 10, 10, 10, None, 90, 90)
+    given[3] = twins._Seen("copy.png", given[1].digest, given[1].small)
+    pixels = {"0.png": b"a", "1.png": b"b", "2.png": b"a", "5.png": b"b", "6.png": b"c"}
+    asked: list[str] = []
+
+    def of(one: Any, root: Path) -> bytes:
+        assert root == Path("there")
+        asked.append(one.place)
+        return pixels[one.place]
+
+    monkeypatch.setattr(twins, "_pixels", of)
+    found = twins._first_equal(given, Path("there"))
+    assert found.tolist() == [0, 1, 0, 1, 4, 1, 6]
+    assert found.dtype == np.int64
+    assert asked == ["0.png", "1.png", "2.png", "5.png", "6.png"]
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_each_original_is_read_once_and_a_missing_one_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, pictures: bool
+) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (3, 2), (90, 90, 90)).save(stream, "PNG")
+    held = {"0": stream.getvalue(), "1": b"no picture", "3": b"", "4": stream.getvalue()}
+
+    def preview(root: Path, place: str) -> bytes:
+        assert root == Path("there")
+        if place not in held:
+            raise ItemError(place, "gone")
+        return held[place]
+
+    monkeypatch.setattr(twins, "preview", preview)
+    monkeypatch.setattr(twins, "BATCH", 2)
+    texts = {"place": ["0", "1", "2", "3", "4"]}
+    items = SimpleNamespace(root=Path("there"), texts=lambda name, ids: texts[name][: len(ids)])
+    asked: Any = SimpleNamespace(items=items)
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        found = twins._looked_at(asked, np.arange(5), pictures)
+    assert [one and one.place for one in found] == ["0", "1", None, "3", "4"]
+    for one in filter(None, found):
+        assert one.digest == hashlib.sha256(held[one.place]).digest()
+        if pictures and one.place in "04":
+            assert one.small is not None
+            assert one.small.shape == (alignment.SIDE, alignment.SIDE)
+            assert np.unique(one.small).tolist() == [90]
+            assert twins._pixels(one, Path("there")) == hashlib.sha256(b"RGB (3, 2)" + b"Z" * 18).digest()
+        else:
+            assert one.small is None
+            assert one.place in "04" or twins._pixels(one, Path("there")) == one.digest
+    steps = [step for record in caplog.records if (step := Progress.of(record)) is not None]
+    assert {step.stage for step in steps} == {"looking at originals"}
+    assert [(step.done, step.total) for step in steps] == [(0, 5), (2, 5), (4, 5), (5, 5)]

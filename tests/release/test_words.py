@@ -217,3 +217,24 @@ def test_words_out_of_a_pipe_keep_their_place_among_files(opened: Collection, mo
     assert picture[2].code is not None
     assert picture[1].code.hex() == picture[2].code.hex()
     assert picture[1].meaning is None
+
+
+def test_words_to_documents_are_text_with_what_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents refuse added words, so these must come to where that is said."""
+    given: list[Any] = []
+
+    def encode(release: Any, named: Any, mixture: Mixture) -> list[Question]:
+        given.append((release, named, mixture))
+        return [Question(name) for name, _ in named]
+
+    monkeypatch.setattr(queries, "questions_from_bytes", encode)
+    posts: Any = SimpleNamespace(all_parts=lambda _: [], recipe={"source": {"kind": "text"}})
+    added = Mixture(plus=("blue",))
+    asked = list(queries.questions_from_text(posts, ["red", "green", "\ud800", "grün"], added))
+    assert [one.text for one in asked] == ["red", "green", "\ud800", "grün"]
+    assert [one.failure is None for one in asked] == [True, True, False, True]
+    assert given == [
+        (posts, [("red", b"red"), ("green", b"green")], added),
+        (posts, [("grün", "grün".encode())], added),
+    ]
+    assert list(queries.questions_from_text(posts, [], added)) == []

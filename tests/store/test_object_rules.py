@@ -228,6 +228,7 @@ def test_what_was_used_since_stays(memory: Memory, there: Store, since: float, g
 @pytest.mark.parametrize(("old", "swept"), [(86_400.0, False), (86_400.5, True)])
 def test_files_without_an_artifact_are_swept_after_a_day(memory: Memory, there: Store, old: float, swept: bool) -> None:
     kept = put(there)
+    memory.held = {key: (data, NOW - 2 * old) for key, (data, _) in memory.held.items()}
     memory.modified = NOW - old
     memory.put("blob/lost", b"x")
     memory.put(f"removed/segment/{'1' * 64}", b'{"outputs": {"a": {"sha256": "recent", "bytes": 1}}}')
