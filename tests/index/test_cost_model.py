@@ -12,6 +12,7 @@ import pytest
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import cost_model, scan
 from aepipe.index.cost_model import Reach, bound, candidates, compare_cost, measured, n_values, scan_cost, stage_cost
+from aepipe.index.hash_tables import parts_of
 from aepipe.index.postings import group
 from tests.index.test_hamming import few_codes
 from tests.index.test_kinds import near_codes
@@ -217,3 +218,16 @@ def test_shares_are_averaged_over_the_queries_that_fewer_bits_leave_open() -> No
     found = cost_model._shares(distinct, asked, compared, 2, far)
     assert found == pytest.approx([touched[flipped, order[: rows[flipped]]].mean() for flipped in range(4)])
     assert rows[1] > rows[2] > 8
+
+
+def test_bits_are_dealt_by_a_sample_in_which_no_code_is_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    distinct, _ = group(near_codes(np.random.default_rng(5), 40, 24, 0.2), np.arange(40))
+    bits = np.unpackbits(distinct.packed, axis=1, count=24)
+    for n_parts in (2, 3):
+        assert cost_model.deal(distinct, n_parts).tolist() == parts_of(bits, n_parts).tolist(), "of all few"
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(cost_model, "COMPARED", 25)
+    monkeypatch.setattr(cost_model, "parts_of", lambda some, n_parts: seen.append(some))
+    cost_model.deal(distinct, 2)
+    kept = np.sort(np.random.default_rng(1).choice(len(bits), 25, replace=False))
+    np.testing.assert_array_equal(seen[0], bits[kept])
