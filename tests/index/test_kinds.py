@@ -17,7 +17,7 @@ from aepipe.codes.bitcodes import BitCodes, words_of
 from aepipe.errors import CorruptError, RecipeError
 from aepipe.index import cost_model, hamming, hash_tables
 from aepipe.index.hamming import HammingIndex
-from aepipe.index.kinds import auto, hnsw, ivf, multihash
+from aepipe.index.kinds import hnsw, ivf, multihash
 from aepipe.recipe import Choice
 from tests.index.test_hamming import assert_damage_is_refused, brute, few_codes, found, scrambled_ids
 
@@ -302,15 +302,6 @@ def test_auto_chooses_flat_for_few_codes_and_multihash_for_many_near_ones() -> N
     assert hamming.build(codes, np.arange(len(codes)), kind="auto").engine.kind == "multihash"
     uniform = BitCodes(rng.integers(0, 256, (200_000, 32), dtype=np.uint8), 256)
     assert hamming.build(uniform, np.arange(len(uniform)), kind="auto").engine.kind == "flat"
-
-
-@pytest.mark.parametrize(("cost", "kind"), [(0.7, "flat"), (0.699, "multihash"), (0.701, "flat")])
-def test_auto_leaves_a_scan_only_for_what_is_cheaper(cost: float, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query must cost less than seven tenths of a scan; what costs as much is left."""
-    codes = near_codes(np.random.default_rng(0), 300, 64)
-    monkeypatch.setattr(cost_model.Reach, "cost", lambda self, k, n_bits, n_codes: cost * 1000.0)
-    monkeypatch.setattr(auto, "scan_cost", lambda n_bits, n_codes: 1000.0)
-    assert hamming.build(codes, np.arange(300), kind="auto").engine.kind == kind
 
 
 def test_more_probes_and_more_breadth_find_more() -> None:
