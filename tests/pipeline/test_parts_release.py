@@ -105,9 +105,9 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that the keys of all items that are read come into."""
     read, usual = list[str](), loader._read
 
-    def noting(item: Item, row: Decode, find: loader.Find) -> loader.Outcome:
+    def noting(item: Item, row: Decode, find: loader.Find, seen: loader.Seen | None) -> loader.Outcome:
         read.append(item.key)
-        return usual(item, row, find)
+        return usual(item, row, find, seen)
 
     monkeypatch.setattr(loader, "_read", noting)
     return read
