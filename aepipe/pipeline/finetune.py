@@ -100,8 +100,7 @@ def finetune(
         facts["aligned"] = _align(old, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
         lift = stack.lift(stacked[0], feeds["train"]) if resolved.recipe.code.embedding == "lowest" else None
-        card = _card(store, resolved, views, draft.path)
-        graphs = store.root / layout.Root.GRAPHS
+        card, graphs = _card(store, resolved, views, draft.path), store.root / layout.Root.GRAPHS
         _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift, graphs)
         curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
