@@ -282,6 +282,18 @@ TABLES: Mapping[str, Table] = {
             "strangers told": "{found:.0%}",
         },
     ),
+    "alarms": Table(
+        ("alarms",),
+        "told",
+        {
+            "collection": "{collection}",
+            "seeds": "{seeds}",
+            "new questions": "{n_queries:,}",
+            "said to be unlike the collection": "{told:.1%}",
+            "worst seed": "{told_worst:.1%}",
+            "without a word that is known": "{without:.1%}",
+        },
+    ),
     "strangers": Table(
         ("confidence",),
         "stranger",

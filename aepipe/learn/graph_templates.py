@@ -84,7 +84,7 @@ class Template:
         import onnx
 
         try:
-            held = file.read_bytes()
+            held = file.read_bytes() if file.is_file() else b""
         except OSError:
             return None
         digest, body = held[:DIGEST], held[DIGEST:]

@@ -3,11 +3,13 @@
     python -m benchmarks.quality.confidence make DATA FOLDER
     python -m benchmarks.quality.confidence run FOLDER [--names fashion,news] [--seeds 0,1,2]
     python -m benchmarks.quality.confidence ask DATA FOLDER [--names fashion,news] [--seeds 0,1,2] [--save confidence]
+    python -m benchmarks.quality.confidence alarms FOLDER [--names fashion,news] [--seeds 0,1,2] [--save alarms]
 
 DATA holds the collections in the folders of their recipes: ``fashion-mnist``, ``20news-bydate``, ``caltech101``,
 ``uci`` and ``fsdd-4-speakers.tar.xz``; also ``cifar10-jpeg.npz``. ``make`` holds items back from each collection, to
 ask with, and leaves some classes out of it, whose items are the hardest strangers. The others are of
-:mod:`benchmarks.quality.strangers`.
+:mod:`benchmarks.quality.strangers`. ``alarms`` asks with all items that were held back, because of 500 a share of
+2 % has an interval of 1 to 3.6 %.
 """
 
 from __future__ import annotations
@@ -310,6 +312,22 @@ def ask(folder: Path, data: Path, names: Sequence[str], seeds: Sequence[str], co
         yield row
 
 
+def alarms(folder: Path, names: Sequence[str], seeds: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the share of all new items of a collection that are said to be unlike it, and of those without a row."""
+    for name in names:
+        held = [item for item, _ in read(folder / f"{name}-held.npz", sys.maxsize)]
+        found = [_alarms(aepipe.open(folder / ".aepipe", f"{name}-{seed}"), held) for seed in seeds]
+        told, without = (np.array(column) for column in zip(*found, strict=True))
+        row = {"collection": name, "seeds": len(seeds), "n_queries": len(held), "told": float(told.mean())}
+        yield row | {"told_worst": float(told.max()), "without": float(without.mean())}
+
+
+def _alarms(collection: Collection, items: Sequence[bytes]) -> tuple[float, float]:
+    answers = list(collection.answers(*items))
+    told = [one.strange is not None for one in answers]
+    return float(np.mean(told)), float(np.mean([one.question.failure is not None for one in answers]))
+
+
 def _asked(folder: Path, name: str, held: Sequence[Item], strange: Questions) -> dict[str, float]:
     """Return the figures of one release, and the share of each sort of strangers that is told."""
     collection = aepipe.open(folder / ".aepipe", name)
@@ -328,15 +346,17 @@ def main() -> None:
     """Make the collections, run them, or ask them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = parser.add_subparsers(dest="what", required=True)
-    for what in ("make", "run", "ask"):
+    for what in ("make", "run", "ask", "alarms"):
         one = words.add_parser(what)
-        if what != "run":
+        if what in {"make", "ask"}:
             one.add_argument("data", type=Path)
         one.add_argument("folder", type=Path)
         one.add_argument("--names", default=",".join(LEFT_OUT))
         one.add_argument("--seeds", default="0,1,2")
-    one.add_argument("--count", type=int, default=200, help="strangers of each kind; five times as many items")
-    add_output(one, "confidence")
+        if what == "ask":
+            one.add_argument("--count", type=int, default=200, help="strangers of each kind; five times as many items")
+        if what in {"ask", "alarms"}:
+            add_output(one, "confidence" if what == "ask" else what)
     args = parser.parse_args()
     names, seeds = args.names.split(","), args.seeds.split(",")
     print(describe(*PACKAGES), flush=True)
@@ -346,8 +366,11 @@ def main() -> None:
         run(args.folder, names, seeds)
     else:
         rows = []
-        for row in ask(args.folder, args.data, names, seeds, args.count):
+        asked = args.what == "ask"
+        made = ask(args.folder, args.data, names, seeds, args.count) if asked else alarms(args.folder, names, seeds)
+        for row in made:
             rows.append(row)
+            print(_rounded(row), flush=True)
             # After each collection, so that nothing is lost if it is stopped.
             write(args.json, rows, PACKAGES, settings={"bits": 64, "k": 10, "seeds": len(seeds)})
 

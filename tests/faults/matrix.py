@@ -32,7 +32,7 @@ from typer.testing import Result
 from aepipe.errors import AepipeError
 from aepipe.release import lifecycle
 from aepipe.release.release import Release
-from aepipe.store import registry
+from aepipe.store import layout, registry
 from aepipe.store.artifacts import Store
 from tests.faults import calls, programs, trials
 from tests.faults.damage import DAMAGES, as_others
@@ -298,6 +298,8 @@ def _kinds(store: Store) -> list[Path]:
 
 def _kind(path: Path, parts: tuple[str, ...]) -> str:
     """Return a word for the files that play the part of this one: the stage that made them, and their name."""
+    if parts[0] == layout.Root.GRAPHS:
+        return parts[0]
     if len(parts) < 3:
         return "/".join(parts)
     made = json.loads((path.parents[len(parts) - 3] / "manifest.json").read_bytes())
