@@ -154,7 +154,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
     store = Store(tmp_path_factory.mktemp("night") / "store")
     make_release(store, n=N, part=16)
     made = Release.open(store, "pictures")
-    earlier = replace(made.manifest, items=(write_items(store, made.part("rows"), made.items.root),))
+    assert [len(one.ids) for one in made.items._parts] == [rows for rows, _, _ in made.manifest.spans]
+    earlier = replace(made.manifest, items=(write_items(store, made.part("rows"), made.items.root),), spans=())
     with store.draft("release") as draft:
         earlier.write(draft.path)
         ref = draft.finish(earlier.to_json(), earlier.facts | {"next_id": N})
@@ -226,6 +227,19 @@ def test_merged_additions_of_a_release_in_parts(
     whole = Release.open(store, ref=compact(store, release))
     assert whole.describe(whole.items.ids) == release.describe(release.items.ids)
     assert len(whole.all_parts("items")) == 1
+
+
+def test_a_missing_segment_of_items_is_named(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    release = Release.open(store, "pictures")
+    gone = release.manifest.spans[2]
+    store.remove(release.manifest.items[2])
+    opened = Release.open(store, "pictures")
+    assert opened.describe([gone[2] + 1]), "which lies in another one"
+    for ask in (opened.check_parts, lambda: opened.describe([gone[1]]), lambda: lifecycle.verify(store, release.ref)):
+        with pytest.raises(CorruptError, match=f"release {release.ref.short} refers to a missing part"):
+            ask()
+    assert lifecycle.last_sound(store, "pictures") is None
 
 
 def test_dropping_one_collection_leaves_parts_that_another_has(store: Store) -> None:
