@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,24 @@ def test_items_of_parts_are_written_by_any_engine(
     monkeypatch.setattr(engines, "resolve", Backwards)
     assert write_all_items(store, rows, root) == tuple(made)
     assert {ref: store.manifest(ref).outputs for ref in made} == made
+
+
+def test_folders_of_originals_are_named_by_the_first_segment(night: tuple[Release, Release]) -> None:
+    """Another folder leaves all other segments as they are."""
+    release = night[1]
+    store, rows, known = release.store, release.part("rows"), release.manifest.items
+    made = store.manifest(rows)
+    with store.draft("rows") as draft:
+        shutil.copytree(store.path(rows), draft.path, dirs_exist_ok=True, ignore=lambda *_: ["manifest.json"])
+        other = draft.finish({**made.inputs, "ids": "others"}, {**made.facts, "roots": ["/elsewhere"]})
+    items = write_all_items(store, other, release.items.root)
+    assert (items[1:], items[0] != known[0]) == (known[1:], True)
+    changed = replace(release.manifest, items=items)
+    with store.draft("release") as draft:
+        changed.write(draft.path)
+        opened = Release.open(store, ref=draft.finish(changed.to_json(), changed.facts))
+    assert (opened.items.roots, release.items.roots) == ((Path("/elsewhere"),), ())
+    assert opened.describe(opened.items.ids) == release.describe(release.items.ids)
 
 
 def test_merged_additions_of_a_release_in_parts(
