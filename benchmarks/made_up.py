@@ -98,8 +98,7 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
     strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
     with store.draft("segment") as draft:
         Items.write(draft.path, ids, strings, columns=[], root=folder_of(store))
-        facts = {"kind": "items", "rows": len(ids), **Items(draft.path).facts}
-        return draft.finish({"benchmark": "items", "first": int(ids[0]), "rows": len(ids)}, facts)
+        return draft.finish({"benchmark": "items", "first": int(ids[0]), "rows": len(ids)})
 
 
 def make_rows(store: Store, rows: int) -> Ref:

@@ -141,6 +141,7 @@ def collection(store: Store, name: str) -> Iterator[Finding]:
     what = f"{COLLECTION}{name}"
     try:
         release = Release.open(store, name)
+        release.check_parts()
         store.check_lengths(release.part("rows"))
         release.encoder, release.index, release.items  # noqa: B018  each checks itself when it is opened
     except AepipeError as error:

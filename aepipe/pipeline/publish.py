@@ -32,13 +32,15 @@ from aepipe.release.origin import FACT
 from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
 from aepipe.store.row_parts import Slices, ids_of_runs
 from aepipe.store.rows import Rows
-from aepipe.store.segments import CodeSegments, Items
+from aepipe.store.segments import CodeSegments, Items, Span, bounds_of
 
 if TYPE_CHECKING:
     from aepipe.recipe import Recipe
 
 VERSION = 1
 STAGE = "publish"
+IDS = "ids"
+"""Of the facts of a segment of items of a part: the first id and the last one."""
 RunsOf: TypeAlias = Callable[[int], NDArray[np.int64]]
 BLOCK = 65_536
 """Values of a column that are converted to text at a time."""
@@ -88,6 +90,7 @@ def publish(store: Store, recipe: Recipe, root: Path, *, recipe_file: str = "", 
         encoder=parts["model"],
         codes=tuple(codes),
         items=held,
+        spans=_spans(store, held),
         index=indexed,
         scores=parts["scores"],
         source_rows=rows,
@@ -144,6 +147,12 @@ def write_all_items(store: Store, rows: Ref, root: Path) -> tuple[Ref, ...]:
     return refs
 
 
+def _spans(store: Store, items: Sequence[Ref]) -> tuple[Span, ...]:
+    """Return the rows of each of several segments of items, its first id and its last."""
+    facts = [store.manifest(one).facts for one in items] if len(items) > 1 else []
+    return tuple((one["rows"], *one[IDS]) for one in facts)
+
+
 def items_of_part(part: Part, *, store: str, root: str, roots: Sequence[str]) -> Done:
     """Write keys and columns of one part of a list of rows, unless that was done before.
 
@@ -166,7 +175,7 @@ def items_of_part(part: Part, *, store: str, root: str, roots: Sequence[str]) ->
         rows = Rows(place.verified(one), ids=ids_of_runs(runs))
         with place.draft("segment") as draft:
             facts = _put_items(draft.path, rows, Path(root), more)
-            draft.finish(inputs, facts | Items(draft.path).facts)
+            draft.finish(inputs, facts | {IDS: bounds_of(np.sort(rows.ids()))})
     return Done(part.number, str(ref), rows=int(runs[:, 1].sum()), seconds=time.monotonic() - began)
 
 

@@ -319,6 +319,7 @@ def last_sound(store: Store, name: str) -> Release | None:
     for ref in _once_in_service(store, name):
         try:
             release = Release.open(store, ref=ref)
+            release.check_parts()
             store.path(release.part("rows"))  # opening a release does not look at its rows
         except (CorruptError, NotFoundError):
             continue

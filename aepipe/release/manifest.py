@@ -3,9 +3,9 @@
 Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
 once rows were added or removed: a version that does not know them must not open such a release. Schema 3 is either of
 them with an index in several shards: ``index`` is then a list. Schema 4 is any of them with items in several segments,
-one for each part of the rows: ``items`` is then a list. Each has ``words`` as its last key where the release answers
-words; a version that does not know it answers everything else. The order of keys is part of the file, because its bytes
-are sealed.
+one for each part of the rows: ``items`` is then a list, and ``spans`` says which ids are in which of them. Each has
+``words`` as its last key where the release answers words; a version that does not know it answers everything else. The
+order of keys is part of the file, because its bytes are sealed.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class ReleaseManifest:
         more_rows: added rows.
         changes: of the index, and the removed ids; None for a release as it was built.
         words: what answers questions in words; None where the recipe names none.
+        spans: of several segments of ``items``: the rows of each, its first id and its last. A release that says them
+            opens each segment when it is used.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ReleaseManifest:
     more_rows: tuple[Ref, ...] = ()
     changes: Ref | None = None
     words: Ref | None = None
+    spans: tuple[tuple[int, int, int], ...] = ()
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> ReleaseManifest:
@@ -72,8 +75,12 @@ class ReleaseManifest:
 
         Raises:
             KeyError, TypeError, AttributeError: it is not the object of a release.
+            ValueError: it does not say of each segment of items which ids it has.
             NotFoundError: a reference is none.
         """
+        items, spans = _one_or_more(body["items"]), body.get("spans", ())
+        if spans and len(spans) != len(items):
+            raise ValueError(f"{len(items)} segments of items, and spans of {len(spans)}")
         return cls(
             name=body["name"],
             fingerprint=body["fingerprint"],
@@ -81,7 +88,7 @@ class ReleaseManifest:
             n_rows=body["rows"],
             encoder=Ref.parse(body["encoder"]),
             codes=_refs(body["codes"]),
-            items=_one_or_more(body["items"]),
+            items=items,
             index=_one_or_more(body["index"]),
             scores=Ref.parse(body["scores"]),
             source_rows=Ref.parse(body["source_rows"]),
@@ -91,6 +98,7 @@ class ReleaseManifest:
             more_rows=_refs(body.get("more_rows", ())),
             changes=Ref.parse(body["changes"]) if body.get("changes") else None,
             words=Ref.parse(body["words"]) if body.get("words") else None,
+            spans=tuple((int(rows), int(first), int(last)) for rows, first, last in spans),
         )
 
     @classmethod
@@ -132,6 +140,8 @@ class ReleaseManifest:
             "recipe": self.recipe,
             "source_path": self.source_path,
         }
+        if self.spans:
+            body |= {"spans": [list(one) for one in self.spans]}
         if self.changes is not None:
             body |= {"more_items": [str(one) for one in self.more_items]}
             body |= {"more_rows": [str(one) for one in self.more_rows], "changes": str(self.changes)}

@@ -11,7 +11,8 @@
     rows/<digest>/                  the rows (one or more)
 
 Opening checks that every part is there at its full length and belongs to the others, and reads none of them: files are
-mapped, and the encoder and the index are opened when they are first used.
+mapped, and the encoder and the index are opened when they are first used. Where items are in several segments, each is
+looked at when a row of it is asked for; :meth:`Release.check_parts` looks at all.
 :mod:`aepipe.release.prefix` looks at a release by the first bits only.
 
 Legend: N rows, Q queries, k neighbours.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ class Release:
         self.parts = manifest.parts
         self.store = store
         needless = {manifest.index[number] for number in without}
+        needless |= set(manifest.items) if manifest.spans else set()
         needed = [part for what, part in self.parts if what != "rows" and part not in needless]
         self._opened = {part: opened_part(store, ref, part) for part in needed}
 
@@ -141,8 +143,11 @@ class Release:
     @cached_property
     def items(self) -> ItemSegments:
         """Keys and columns, mapped."""
-        held = [self._opened[part] for part in self.all_parts("items")]
-        return ItemSegments([Items(folder, made.facts) for folder, made in held], self.removed)
+        spans, several = self.manifest.spans, bool(self.manifest.spans)
+        base = self.manifest.items if several else ()
+        held = [Items(partial(self._folder_of, part), span) for part, span in zip(base, spans, strict=True)]
+        alone = self.manifest.more_items if several else self.all_parts("items")
+        return ItemSegments([*held, *(Items(self._folder_of(part)) for part in alone)], self.removed)
 
     @cached_property
     def segments(self) -> CodeSegments:
@@ -187,7 +192,7 @@ class Release:
 
     def folder(self, what: str) -> Path:
         """Return the folder of the first part of a kind; not of ``rows``."""
-        return self._opened[self.part(what)][0]
+        return self._folder_of(self.part(what))
 
     def folders(self, what: str) -> list[Path]:
         """Return the folders of all parts of a kind, oldest first.
@@ -197,7 +202,20 @@ class Release:
         """
         if what == "rows":
             return [opened_part(self.store, self.ref, part)[0] for part in self.all_parts(what)]
-        return [self._opened[part][0] for part in self.all_parts(what)]
+        return [self._folder_of(part) for part in self.all_parts(what)]
+
+    def check_parts(self) -> None:
+        """Check the length of all files, also of those that are opened when they are used.
+
+        Raises:
+            CorruptError: a part is missing or damaged.
+        """
+        self.folders("items")
+
+    def _folder_of(self, part: Ref) -> Path:
+        if part not in self._opened:
+            self._opened[part] = opened_part(self.store, self.ref, part)
+        return self._opened[part][0]
 
     @property
     def whole(self) -> Release:

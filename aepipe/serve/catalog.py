@@ -317,4 +317,6 @@ class Catalog:
 
 
 def _opened(store: Store, ref: Ref) -> Release:
-    return Release.open(store, ref=ref)
+    release = Release.open(store, ref=ref)
+    release.check_parts()  # it is asked for long, and for any row
+    return release

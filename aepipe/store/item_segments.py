@@ -48,7 +48,9 @@ class ItemSegments:
     @cached_property
     def roots(self) -> tuple[Path, ...]:
         """Other folders that originals may lie in."""
-        return tuple(dict.fromkeys(root for part in self._parts for root in part.roots))
+        # Of many segments, the first one names those of all.
+        said = (part for number, part in enumerate(self._parts) if number == 0 or part.span is None)
+        return tuple(dict.fromkeys(root for part in said for root in part.roots))
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:

@@ -12,11 +12,11 @@ Legend: N rows or strings, W bytes of a code, K bits, H width of an embedding.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,9 @@ BLOCK = 8192
 """Embeddings that are copied at a time."""
 FEW = 1 << 12
 """Distinct values of a column, up to which the number of each row's value is kept once it is known."""
-IDS, KEYS, ROOTS = "ids", "keys", "roots"
-"""Of the facts of a segment of items that is one of many: its first and last id and key, and the number of folders that
-it names."""
-
 Places: TypeAlias = NDArray[np.int64]
+Span: TypeAlias = tuple[int, int, int]
+"""Of a segment: its rows, the first id and the last one."""
 
 
 def ids_of(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
@@ -196,20 +194,24 @@ class Items:
     """Keys and columns of the N rows of one segment, in ascending order of id.
 
     Args:
-        folder: of the segment.
-        said: facts of the segment; with those of :attr:`facts`, its files are opened when they are used.
+        folder: of the segment, or what finds it when it is used first.
+        span: of a segment that is one of many; nothing of it is opened before it is used.
 
     Raises:
         CorruptError: the folder does not hold items.
     """
 
-    def __init__(self, folder: Path, said: Mapping[str, Any] | None = None) -> None:
-        self._folder = folder
-        self._said = said if said and IDS in said else None
-        if self._said is None:
+    def __init__(self, folder: Path | Callable[[], Path], span: Span | None = None) -> None:
+        self._find = folder
+        self.span = span
+        if span is None:
             self._card, self.ids  # noqa: B018  what is damaged is named now
         self._strings: dict[str, Strings] = {}
         self._few: dict[str, tuple[list[str | None], NDArray[np.int32]]] = {}
+
+    @cached_property
+    def _folder(self) -> Path:
+        return self._find if isinstance(self._find, Path) else self._find()
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
@@ -219,10 +221,7 @@ class Items:
     @property
     def bounds(self) -> tuple[int, int]:
         """The first and the last id; 0 and -1 where there are no rows."""
-        if self._said is not None:
-            first, last = self._said[IDS]
-            return first, last
-        return bounds_of(self.ids)
+        return bounds_of(self.ids) if self.span is None else self.span[1:]
 
     @property
     def columns(self) -> list[str]:
@@ -237,7 +236,7 @@ class Items:
     @property
     def roots(self) -> tuple[Path, ...]:
         """Other folders that originals may lie in."""
-        return () if self._said is not None and not self._said.get(ROOTS) else self._card[2]
+        return self._card[2]
 
     @cached_property
     def _card(self) -> tuple[list[str], Path, tuple[Path, ...]]:
@@ -279,7 +278,7 @@ class Items:
         (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
 
     def __len__(self) -> int:
-        return len(self.ids) if self._said is None else int(self._said["rows"])
+        return len(self.ids) if self.span is None else self.span[0]
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the positions of some ids, int64[n], and which of them are present, bool[n]."""
@@ -305,18 +304,8 @@ class Items:
         return first <= _bytes(key) <= last
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
-        """Facts of a segment that is one of many, by which it is opened only for rows it may have."""
-        found: dict[str, Any] = {IDS: bounds_of(self.ids)}
-        found |= {KEYS: [_text(one) for one in self._ends]} if len(self) else {}
-        return found | ({ROOTS: len(self.roots)} if self.roots else {})
-
-    @cached_property
     def _ends(self) -> tuple[bytes, bytes]:
         """The first and the last key; the segment has some."""
-        if self._said is not None and KEYS in self._said:
-            first, last = map(_bytes, self._said[KEYS])
-            return first, last
         keys = self.strings("key")
         return keys.raw(self._row_at(0)), keys.raw(self._row_at(len(self._key_order) - 1))
 
@@ -403,10 +392,6 @@ class Row:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "surrogateescape")
 
 
 def _order_of(keys: Strings) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ from PIL import Image
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.segments import Span
 from benchmarks.common import Row, add_output, describe, write
 from benchmarks.made_up import make_items, make_release
 
@@ -66,15 +67,18 @@ def cut(store: Store, count: int) -> str:
     whole = Ref.parse(body["codes"][0])
     arrays, facts = [np.load(store.path(whole) / name, mmap_mode="r") for name in FILES], store.manifest(whole).facts
     bounds = np.linspace(0, len(arrays[0]), count + 1).astype(int).tolist()
-    codes, items = list[Ref](), list[Ref]()
+    codes, items, spans = list[Ref](), list[Ref](), list[Span]()
     for number, (start, stop) in enumerate(pairwise(bounds)):
         items.append(make_items(store, np.arange(start, stop)))
+        spans += [(stop - start, start, stop - 1)] if count > 1 else []
         with store.draft("segment") as draft:
             for name, array in zip(FILES, arrays, strict=True):
                 np.save(draft.path / name, array[start:stop])
             codes.append(draft.finish({"segment": number, "of": count}, facts | {"rows": stop - start}))
     name = f"in-{count}"
-    manifest = replace(ReleaseManifest.parse(body), name=name, codes=tuple(codes), items=tuple(items))
+    manifest = replace(
+        ReleaseManifest.parse(body), name=name, codes=tuple(codes), items=tuple(items), spans=tuple(spans)
+    )
     with store.draft("release") as draft:
         manifest.write(draft.path)
         registry.promote(store, name, draft.finish({"benchmark": name}), why="benchmark")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,7 +155,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
     store = Store(tmp_path_factory.mktemp("night") / "store")
     make_release(store, n=N, part=16)
     made = Release.open(store, "pictures")
-    earlier = replace(made.manifest, items=(write_items(store, made.part("rows"), made.items.root),))
+    assert [len(one.ids) for one in made.items._parts] == [rows for rows, _, _ in made.manifest.spans]
+    earlier = replace(made.manifest, items=(write_items(store, made.part("rows"), made.items.root),), spans=())
     with store.draft("release") as draft:
         earlier.write(draft.path)
         ref = draft.finish(earlier.to_json(), earlier.facts | {"next_id": N})
@@ -206,6 +208,24 @@ def test_items_of_parts_are_written_by_any_engine(
     assert {ref: store.manifest(ref).outputs for ref in made} == made
 
 
+def test_folders_of_originals_are_named_by_the_first_segment(night: tuple[Release, Release]) -> None:
+    """Another folder leaves all other segments as they are."""
+    release = night[1]
+    store, rows, known = release.store, release.part("rows"), release.manifest.items
+    made = store.manifest(rows)
+    with store.draft("rows") as draft:
+        shutil.copytree(store.path(rows), draft.path, dirs_exist_ok=True, ignore=lambda *_: ["manifest.json"])
+        other = draft.finish({**made.inputs, "ids": "others"}, {**made.facts, "roots": ["/elsewhere"]})
+    items = write_all_items(store, other, release.items.root)
+    assert (items[1:], items[0] != known[0]) == (known[1:], True)
+    changed = replace(release.manifest, items=items)
+    with store.draft("release") as draft:
+        changed.write(draft.path)
+        opened = Release.open(store, ref=draft.finish(changed.to_json(), changed.facts))
+    assert (opened.items.roots, release.items.roots) == ((Path("/elsewhere"),), ())
+    assert opened.describe(opened.items.ids) == release.describe(release.items.ids)
+
+
 def test_merged_additions_of_a_release_in_parts(
     night: tuple[Release, Release], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -226,6 +246,19 @@ def test_merged_additions_of_a_release_in_parts(
     whole = Release.open(store, ref=compact(store, release))
     assert whole.describe(whole.items.ids) == release.describe(release.items.ids)
     assert len(whole.all_parts("items")) == 1
+
+
+def test_a_missing_segment_of_items_is_named(store: Store) -> None:
+    make_release(store, n=N, part=16)
+    release = Release.open(store, "pictures")
+    gone = release.manifest.spans[2]
+    store.remove(release.manifest.items[2])
+    opened = Release.open(store, "pictures")
+    assert opened.describe([gone[2] + 1]), "which lies in another one"
+    for ask in (opened.check_parts, lambda: opened.describe([gone[1]]), lambda: lifecycle.verify(store, release.ref)):
+        with pytest.raises(CorruptError, match=f"release {release.ref.short} refers to a missing part"):
+            ask()
+    assert lifecycle.last_sound(store, "pictures") is None
 
 
 def test_dropping_one_collection_leaves_parts_that_another_has(store: Store) -> None:

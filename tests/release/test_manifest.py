@@ -70,6 +70,10 @@ def test_items_in_several_segments_give_the_fourth_schema(schema: int) -> None:
         assert (body["schema"], body["items"]) == (4, [str(ref) for ref in items])
         assert list(body) == list(one.to_json())
         assert ReleaseManifest.parse(body) == parted
+        spans = ((3, 0, 2), (9, 3, 14))
+        said = replace(parted, spans=spans)
+        assert set(said.to_json()) - set(body) == {"spans"}
+        assert ReleaseManifest.parse(json.loads(json.dumps(said.to_json()))) == said
     found = [ref for what, ref in replace(one, items=items).parts if what == "items"]
     assert found == [*items, *one.more_items]
 
@@ -90,6 +94,8 @@ def test_parts_come_by_kind_and_the_oldest_first() -> None:
         ({"schema": 5}, "schema 5; this version of aepipe reads 1 to 4"),
         ({"encoder": None}, "corrupt, not a release"),
         ({"codes": 7}, "corrupt, not a release"),
+        ({"spans": [[1, 0, 0]] * 2}, "1 segments of items, and spans of 2"),
+        ({"spans": [1]}, "corrupt, not a release"),
     ],
 )
 def test_a_file_that_is_no_manifest_is_refused(store: Store, change: dict[str, object], said: str) -> None:
