@@ -11,6 +11,7 @@ import pytest
 from aepipe.errors import BusyError
 from aepipe.release.release import Release
 from aepipe.store import layout, registry
+from aepipe.store.artifacts import Store
 from flows.job import Job, open_release_job
 from flows.quiet import Rules, passed
 from tests.cli.conftest import stocked
@@ -23,7 +24,8 @@ def test_a_night_without_a_change_needs_no_flow(tmp_path: Path) -> None:
     first = Release.open(store)
 
     def goes_on(**rules: Any) -> bool:
-        return passed(open_release_job(store, Release.open(store)), Rules(**rules)) is None
+        again = Store(store.root)  # each checks every file once
+        return passed(open_release_job(again, Release.open(again)), Rules(**rules)) is None
 
     quiet = passed(open_release_job(store, first), Rules())
     assert quiet == {"name": first.name, "release": str(first.ref), "changed": False, "done": ["nothing has changed"]}
