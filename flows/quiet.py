@@ -1,6 +1,6 @@
-"""Rules of a night, and a night in which nothing has changed: it needs no Prefect, and no server starts for it.
+"""Rules of a night, and nights in which nothing has changed.
 
-Where anything has changed, or that cannot be told quickly, nothing is done here, and the flow does the whole night.
+Such a night needs no Prefect, and no server starts for it. Where anything has changed, or that cannot be told quickly, nothing is done here, and the flow does the whole night.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
 
 
 def in_service(job: Job, release: Release) -> Job:
-    """Return the job that made the release in service: the given one, or that of the components that stand for it."""
+    """Return the job that made the release in service.
+
+    It is the given one, or that of the components that stand for it.
+    """
     recipe = recipe_of(release)
     if recipe is None or not recipe.code.stands_for or not fallback.applies(job.resolved):
         return job
@@ -165,7 +168,12 @@ def recipe_of(release: Release) -> Recipe | None:
 
 
 def differing(then: Recipe | None, now: Recipe) -> list[str]:
-    """Return the tables and keys in which a recipe differs from an earlier one; all where that is not known."""
+    """Return the tables and keys in which a recipe differs from an earlier one.
+
+    Args:
+        then: the earlier one; None where it is not known, and all differ.
+        now: the present one.
+    """
     before = then.model_dump() if then else {}
     return [name for name, table in now.model_dump().items() if (name, table) not in before.items()]
 
