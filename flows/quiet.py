@@ -1,6 +1,7 @@
 """Rules of a night, and nights in which nothing has changed.
 
-Such a night needs no Prefect, and no server starts for it. Where anything has changed, or that cannot be told quickly, nothing is done here, and the flow does the whole night.
+Such a night needs no Prefect, and no server starts for it. Where anything has changed, or that cannot be told quickly,
+nothing is done here, and the flow does the whole night.
 """
 
 from __future__ import annotations
