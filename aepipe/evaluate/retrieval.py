@@ -267,7 +267,7 @@ def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance 
 def in_threads(work: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
     """Return what a function makes of each of some things, in their order.
 
-    Each thread takes a run of them. Numpy releases Python's lock in what takes long, so queries can be looked at side by
+    Each thread takes a run of them. Numpy releases Python's lock in what takes long, so queries are looked at side by
     side.
     """
     count = min(os.cpu_count() or 1, len(given))
