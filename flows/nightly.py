@@ -9,76 +9,30 @@ This module has no postponed annotations, because Prefect reads the type of ``ru
 """
 
 import logging
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow, runtime
-from pydantic import Field
 
 from aepipe import engines
-from aepipe import recipe as recipes
-from aepipe.errors import GateError, RecipeError
-from aepipe.pipeline import fallback
+from aepipe.errors import GateError
 from aepipe.pipeline.compact import merge_rows
-from aepipe.pipeline.resolve import WORDS, named_words
-from aepipe.recipe import Options, Recipe
-from aepipe.release import gc as collector
 from aepipe.release.lifecycle import last_sound
 from aepipe.release.release import Release
 from aepipe.store import registry
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import Ref
 from flows import tasks
 from flows.build import conclude, show_progress, simpler
 from flows.job import Job, check_job_origin
 from flows.making import pretrained, rows_in_service
 from flows.notify import HOOKS
 from flows.prometheus import Night, report
+from flows.quiet import NOTHING, Rules, check, differing, in_service, learned, reason, recipe_of, tidy
 from flows.refresh import difference, renewed
 
 logger = logging.getLogger("aepipe.flows")
 
-RETRAIN_DAYS = 30
-KEEP = 7
-_NOT_LEARNED = {"name", "index", "evaluate", "gate", "compute"}
-"""Tables of a recipe that the encoder does not depend on."""
-_WHERE = {"path", "workers", "part", "keep", "max_bad_share", "max_vanished_share", "words"}
-"""Keys of ``[source]`` that change where and how rows are read, but not the rows."""
-
-
-class Rules(Options):
-    """Rules of a night: when to train an encoder, and what to keep.
-
-    Attributes:
-        retrain: ``auto`` trains where there is a reason, ``always`` and ``never`` without looking for one.
-        days: an older encoder is a reason.
-        cold: train from random weights, layer by layer, instead of from the weights in service.
-        keep: releases of each collection that stay in the store; 0 keeps all.
-        hours: everything written within these hours stays.
-        metrics: folder for ``<name>.prom``; by default ``metrics`` in the store.
-        engine: what works on the parts of a large collection, in place of the environment's and the recipe's.
-    """
-
-    retrain: Literal["auto", "always", "never"] = "auto"
-    days: Annotated[float, Field(ge=0, strict=False)] = RETRAIN_DAYS
-    cold: bool = False
-    keep: Annotated[int, Field(ge=0)] = KEEP
-    hours: Annotated[float, Field(ge=0, strict=False)] = collector.HOURS
-    metrics: str | None = None
-    engine: str | None = None
-
-
 _USUAL = Rules()
-
-
-def read_rules(table: Mapping[str, Any]) -> Rules:
-    """Read rules of a night.
-
-    Raises:
-        RecipeError: one is unknown or has a wrong value.
-    """
-    return recipes.options(Rules, table, "nightly")
 
 
 def run_name() -> str:
@@ -164,8 +118,8 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
         _train(job, night, rows, "the first release")
         night.done = night.done or ["what was damaged or missing is made again"]
         return
-    serving = _in_service(job, release)
-    if _learned(serving.resolved.recipe) != _learned(_recipe_of(release)):
+    serving = in_service(job, release)
+    if learned(serving.resolved.recipe) != learned(recipe_of(release)):
         # The encoder in service may not be able to read rows of the new recipe.
         _train(job, night, rows, "the recipe has changed", after=release)
         return
@@ -181,36 +135,7 @@ def pass_night(job: Job, night: Night, rules: Rules) -> None:
         _train(job, night, rows, why, after=release, warm=not rules.cold and serving is job)
     elif refusal is not None:
         raise refusal
-    night.done = night.done or ["nothing has changed"]
-
-
-def check(job: Job, release: Release | None) -> None:
-    """Read every byte of the release in service, which no query does.
-
-    Raises:
-        CorruptError: a file is damaged.
-    """
-    for ref in [release.ref, *(part for _, part in release.parts)] if release else []:
-        job.store.verified(ref)
-
-
-def reason(job: Job, night: Night, release: Release, rules: Rules) -> str | None:
-    """Return the reason to train an encoder, None where there is none."""
-    if rules.retrain == "always":
-        return "that was asked for"
-    if rules.retrain == "never":
-        return None
-    if night.drift is not None and night.drift.found:
-        return str(night.drift)
-    age = datetime.now(UTC) - datetime.fromisoformat(job.store.manifest(release.part("encoder")).created)
-    return f"the encoder is {age.days} days old" if age.total_seconds() > rules.days * 86400 else None
-
-
-def tidy(store: Store, keep: int, hours: float = collector.HOURS) -> None:
-    """Remove artifacts that neither a release needs nor a run that is under way."""
-    found = collector.clean(store, keep=keep, hours=hours)
-    if found.refs:
-        logger.info("%d folders that nothing needs are removed, %d bytes", len(found.refs), found.freed)
+    night.done = night.done or [NOTHING]
 
 
 def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
@@ -220,9 +145,7 @@ def _renew(job: Job, night: Night, release: Release, rows: str) -> None:
         GateError: the gate refuses the release.
     """
     before = str(merge_rows(job.store, release))
-    recipe, now = _recipe_of(release), job.resolved.recipe.model_dump()
-    then = recipe.model_dump() if recipe else {}
-    changed = [name for name, table in now.items() if (name, table) not in then.items()]
+    changed = differing(recipe_of(release), job.resolved.recipe)
     if rows == before and not release.changed and not changed:
         return
     model = str(release.part("encoder"))
@@ -278,32 +201,3 @@ def _concluded(job: Job, night: Night, release: str) -> bool:
     with night.timed("judge"):
         conclude(job, release, promote=True)
     return registry.current(job.store, job.name) != before
-
-
-def _in_service(job: Job, release: Release) -> Job:
-    """Return the job that made the release in service: the given one, or that of the components that stand for it."""
-    recipe = _recipe_of(release)
-    if recipe is None or not recipe.code.stands_for or not fallback.applies(job.resolved):
-        return job
-    simple = Job(job.store, fallback.linear(job.resolved, trained=recipe), job.recipe_file)
-    return simple if simple.resolved.recipe.code.stands_for == recipe.code.stands_for else job
-
-
-def _recipe_of(release: Release) -> Recipe | None:
-    """Return the recipe of a release; None where this version does not understand it."""
-    try:
-        return recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
-    except RecipeError:
-        return None
-
-
-def _learned(recipe: Recipe | None) -> dict[str, Any]:
-    """Return the part of a recipe that the encoder depends on."""
-    if recipe is None:
-        return {}
-    found = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _NOT_LEARNED}
-    options = found["source"]["options"]
-    found["source"]["options"] = {key: value for key, value in options.items() if key not in _WHERE}
-    if named_words(found["features"]):
-        found["features"] = {key: value for key, value in found["features"].items() if key != WORDS}
-    return found

@@ -265,9 +265,10 @@ def distance_counts(database: BitCodes, queries: BitCodes, relevance: Relevance 
 
 
 def in_threads(work: Callable[[Given], Made], given: Sequence[Given]) -> list[Made]:
-    """Return what a function makes of each of some things, in their order; each thread takes a run of them.
+    """Return what a function makes of each of some things, in their order.
 
-    Numpy releases Python's lock in what takes long, so queries can be looked at side by side.
+    Each thread takes a run of them. Numpy releases Python's lock in what takes long, so queries are looked at side by
+    side.
     """
     count = min(os.cpu_count() or 1, len(given))
     if count < 2:
@@ -288,7 +289,9 @@ def word_distances(block: NDArray[np.uint64], words: NDArray[np.uint64]) -> Ints
 
 
 def first_places(distances: NDArray[np.uint16], count: int) -> Ints:
-    """Return the places of the smallest distances, int64[min(count, N)]; equal ones in the order of their places.
+    """Return the places of the smallest distances, int64[min(count, N)].
+
+    Equal ones are in the order of their places.
 
     Args:
         distances: uint16[N].

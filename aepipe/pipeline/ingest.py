@@ -213,7 +213,11 @@ class PreviousRows:
         return len(self._position)
 
     def recall(self, stamps: NDArray[np.uint64] | None) -> None:
-        """Let items with the stamps that rows had, uint64[N], not be read; None where nobody knows them."""
+        """Let items that have the stamp that their row had not be read.
+
+        Args:
+            stamps: of the rows, uint64[N]; None where nobody knows them.
+        """
         if self.usable is not None and stamps is not None and len(stamps) == len(self):
             self._stamps = array("Q", stamps.tobytes())
 
@@ -222,7 +226,10 @@ class PreviousRows:
         return self._stamps == stamps
 
     def seen(self, item: Item) -> tuple[int, int, bytes]:
-        """Return the stamp of an item, and the row that it still is; -1 and no bytes where it has to be read."""
+        """Return the stamp of an item, and the number and sha256 of its row.
+
+        They are -1 and no bytes where the item has to be read.
+        """
         stamp, position = self._now.of(item), self._position.get(item.key, -1)
         if not (stamp and 0 <= position < len(self._stamps) and self._stamps[position] == stamp):
             return stamp, -1, b""

@@ -26,6 +26,7 @@ from aepipe.store.rows_writer import RowsWriter
 REASONS = 3
 """Reasons for unreadable items that an error names."""
 _as_json = json.JSONEncoder(sort_keys=True, default=str).encode
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class RowsTaken:
@@ -110,9 +111,13 @@ class RowsTaken:
 
 def entry_of(item: Item, split: str, sha256: bytes) -> bytes:
     """Return the digest of all that makes a row what it is, apart from its features: 32 bytes."""
-    # Values that JSON does not know, such as dates, count as their text.
-    entry = [item.key, sha256.hex(), item.label, split, dict(item.columns)]
-    return hashlib.sha256(_as_json(entry).encode()).digest()
+    if item.columns:
+        # Values that JSON does not know, such as dates, count as their text.
+        said = _as_json([item.key, sha256.hex(), item.label, split, dict(item.columns)])
+    else:  # the same text, in a fifth of the time
+        label = "null" if item.label is None else _quoted(item.label)
+        said = f'[{_quoted(item.key)}, "{sha256.hex()}", {label}, {_quoted(split)}, {{}}]'
+    return hashlib.sha256(said.encode()).digest()
 
 
 def lying_in(location: Path, roots: Iterable[Path]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from aepipe.errors import QueryError
 
 
 class NightlyRules(TypedDict, total=False):
-    """When a night trains, and what it leaves behind; ``flows.nightly.Rules`` has the defaults.
+    """When a night trains, and what it leaves behind; ``flows.quiet.Rules`` has the defaults.
 
     Attributes:
         retrain: ``auto`` where there is reason to, ``always``, or ``never``.

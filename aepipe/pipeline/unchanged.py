@@ -24,13 +24,14 @@ SECONDS = 8.0
 """A source that takes longer is read by the refresh itself: a Prefect server takes as long to start and to stop."""
 
 
-def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bool:
+def unchanged(store: Store, release: Release, *, seconds: float = SECONDS, source: Source | None = None) -> bool:
     """Say whether a refresh of a release would find nothing to do.
 
     Args:
         store: of the collection.
         release: in service.
         seconds: for reading the source.
+        source: of the same recipe, where it is open.
 
     Returns:
         False also where that is not known: it would take longer, or the source cannot be read, which the refresh tells.
@@ -41,9 +42,9 @@ def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bo
     if store.parts(rows):  # to list them takes longer
         return False
     try:
-        read = recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}"))
         known = store.manifest(rows).inputs.get("features")
-        source = sources.resolve(read)
+        if source is None or isinstance(source, BackboneSource):  # its network is attached in another way here
+            source = sources.resolve(recipes.parse(release.recipe, Path(f"the recipe of release {release.ref.short}")))
         if not _equipped(store, source, known or {}):
             return False
         source = source.fitted(known)

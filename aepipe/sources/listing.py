@@ -228,7 +228,10 @@ class Stamps:
         self._files, self._fresh = _Files(), time.time() - FRESH
 
     def of(self, item: Item) -> int:
-        """Return the stamp of an item, 64 bits, in any thread; 0 where nothing tells that its bytes stay the same."""
+        """Return the stamp of an item, 64 bits; many threads may ask.
+
+        It is 0 where nothing tells that the bytes of the item stay the same.
+        """
         if isinstance(item.reader, InMemory) or not _can_be_written(item.reader):
             return 0
         stamp, changed = self._files.stamp(item.reader)

@@ -98,7 +98,7 @@ class Root:
 
     @staticmethod
     def stamps(name: str) -> str:
-        """Return the file with stamps of the files that the last run of a collection read; it may be lost."""
+        """Return the stamps of the files that the last run of a collection read."""
         return f"stamps-{name}.bin"
 
 

@@ -32,7 +32,11 @@ def keep(store: Store, name: str, rows: Ref, stamps: NDArray[np.uint64]) -> None
 
 
 def of_rows(store: Store, name: str, rows: Ref) -> NDArray[np.uint64] | None:
-    """Return the stamps of rows, uint64[N]; None where they are not known, or not what was written."""
+    """Return the stamps of rows, uint64[N].
+
+    Returns:
+        None where they are not known, or not what was written.
+    """
     try:
         head, _, data = store.backend.read(layout.Root.stamps(name)).partition(b"\n")
         said = json.loads(head)

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.usefixtures("prefect")
 
 def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
     """Run one night."""
-    from flows.nightly import Rules, nightly
+    from flows.nightly import nightly
+    from flows.quiet import Rules
 
     return nightly(str(tiny), shelf=str(store.root), rules=Rules(**rules))
 

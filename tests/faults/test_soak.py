@@ -154,7 +154,8 @@ def test_a_hundred_nights(tmp_path: Path) -> None:
 
 def _night(tiny: Path, store: Store) -> list[str]:
     """Run one night, and return what it did."""
-    from flows.nightly import Rules, nightly
+    from flows.nightly import nightly
+    from flows.quiet import Rules
 
     done: list[str] = nightly(str(tiny), shelf=str(store.root), rules=Rules(keep=3, hours=0.0))["done"]
     return done

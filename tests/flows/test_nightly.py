@@ -15,6 +15,8 @@ from aepipe.release.lifecycle import verify
 from aepipe.release.release import Release
 from aepipe.store import registry
 from aepipe.store.artifacts import KINDS, Ref, Store
+from flows.job import open_job
+from flows.quiet import Rules, passed, tidy
 from tests.support.samples import write_photos, write_tiny
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -27,7 +29,7 @@ def tiny(tmp_path: Path) -> Path:
 
 def night(tiny: Path, store: Store, **rules: Any) -> dict[str, Any]:
     """Run one night."""
-    from flows.nightly import Rules, nightly
+    from flows.nightly import nightly
 
     return nightly(str(tiny), shelf=str(store.root), rules=Rules(**rules))
 
@@ -69,6 +71,8 @@ def test_nights_of_a_collection(tiny: Path, store: Store) -> None:
     assert everything(store) == before, "a second run does nothing"
     assert len(registry.history(store)) == 1
     quiet = figures(store)
+    assert passed(open_job(str(tiny), shelf=str(store.root)), Rules()) == night(tiny, store), "with and without a flow"
+    assert figures(store).keys() == quiet.keys()
     assert quiet['aepipe_source_rows{collection="tiny",what="new"}'] == 0
     assert quiet['aepipe_source_rows{collection="tiny",what="rows"}'] == 160
 
@@ -140,7 +144,6 @@ def test_old_releases_are_removed(tiny: Path, store: Store) -> None:
     shutil.copy(sorted(photos.rglob("*.png"))[9], photos / "9.png")
     night(tiny, store, keep=2, hours=0)
     assert len(store.refs("release")) == 2
-    from flows.nightly import tidy
 
     with registry.lock(store, "other"):
         tidy(store, 1, 0.0)

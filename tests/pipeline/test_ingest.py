@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import logging
 import os
 import threading
@@ -20,6 +22,7 @@ from aepipe import recipe as recipes
 from aepipe.errors import ItemError, SourceError
 from aepipe.log import Progress, logger
 from aepipe.pipeline.ingest import ingest
+from aepipe.pipeline.intake import entry_of
 from aepipe.sources import listing, loader, resolve
 from aepipe.sources.images import decode
 from aepipe.sources.item import Item, Source
@@ -340,6 +343,15 @@ def test_images_from_end_to_end(store: Store, tmp_path: Path, monkeypatch: pytes
     assert {key: new[key] for key in new.keys() & old.keys()} == {key: old[key] for key in new.keys() & old.keys()}
     assert sorted(new[key] for key in new.keys() - old.keys()) == [40, 41]
     assert rows(store, second).splits()[0] in {"train", "test"}
+
+
+@pytest.mark.parametrize("label", [None, "", "Ümlaut"])
+@pytest.mark.parametrize("columns", [{}, {"b": 1, "a": "x"}])
+@pytest.mark.parametrize("key", ["a/b.png", 'q"\\\n', "ä\udc80😀", ""])
+def test_a_row_counts_by_its_json(key: str, label: str | None, columns: dict[str, object]) -> None:
+    item = Item(key, key, lambda _: b"", label, None, columns)
+    said = json.dumps([key, b"\x01\xff".hex(), label, "train", columns], sort_keys=True)
+    assert entry_of(item, "train", b"\x01\xff") == hashlib.sha256(said.encode()).digest()
 
 
 @pytest.fixture
