@@ -38,7 +38,10 @@ class GroupFlags:
 
     alike: Annotated[
         Alike | None,
-        typer.Option("--alike", help="How rows of a group are alike; by default copies, where rows are pictures."),
+        typer.Option(
+            "--alike",
+            help="How rows of a group are alike; by default pictures are copies, rows of tables identical.",
+        ),
     ] = None
     radius: Annotated[
         int | None,

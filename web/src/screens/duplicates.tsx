@@ -8,6 +8,8 @@ import { Waiting } from "../parts/waiting";
 import { address, change, type Place, useLoaded } from "../state";
 
 const RULES = ["best", "newest", "oldest", "first"] as const;
+/** The first one is the usual one; rows of a table with near codes are alike, and not the same. */
+const WAYS: Record<string, Alike[]> = { images: ["copies", "identical", "content"], table: ["identical", "content"] };
 const RELATIONS = {
   first: "relation_first",
   identical: "relation_identical",
@@ -23,7 +25,7 @@ function shownOf(group: Member[]): Member[] {
 }
 
 export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place }) {
-  const ways: Alike[] = facts.kind === "images" ? ["copies", "identical", "content"] : ["content", "identical"];
+  const ways = WAYS[facts.kind] ?? ["content", "identical"];
   const given = place.parameters.get("radius");
   const alike = ways.find((one) => one === place.parameters.get("alike")) ?? (given === null ? ways[0]! : "content");
   const radius = alike === "content" ? Number(given ?? 3) : null;
