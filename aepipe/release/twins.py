@@ -1,7 +1,8 @@
 """Group rows by their originals: identical ones, and edited copies of pictures.
 
 The bytes of every original are read; rows of a table are compared by their values. Originals with equal bytes are
-identical, and so are pictures with equal pixels, whatever their format. Edited copies are told by :mod:`aepipe.release.copies`.
+identical, and so are pictures with equal pixels, whatever their format. Edited copies are told by
+:mod:`aepipe.release.copies`.
 
 Legend: N rows, D distinct originals, S side.
 """
