@@ -140,6 +140,10 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
         if form.top and len(found):
             say(_as_table(release, found, form.top, order, markdown=shape == "markdown"), fold=False)
         say(found.summary())
+        if len(found) and found.alike == "content" and wanted.alike is None and wanted.radius is None:
+            complain(
+                "rows alike in content are no copies: look at some before you remove any, or say --alike identical"
+            )
 
 
 def _as_table(release: Release, found: Groups, top: int, order: Order, *, markdown: bool = False) -> str:
