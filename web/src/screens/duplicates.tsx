@@ -16,6 +16,7 @@ const RELATIONS = {
   "edited copy": "relation_edited",
   "alike in content": "alike_content",
 } as const;
+const NONE = { identical: "dup_none_identical", copies: "dup_none_copies", content: "dup_none" } as const;
 const MOST_LISTED = 10_000;
 const SHOWN = 12;
 
@@ -87,7 +88,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
           <select value={alike} onChange={(event) => change({ alike: event.currentTarget.value, radius: null })}>
             {ways.map((one) => (
               <option key={one} value={one}>
-                {t(`alike_${one}`)}
+                {t(one === "identical" && facts.kind === "table" ? "alike_rows" : `alike_${one}`)}
               </option>
             ))}
           </select>
@@ -110,7 +111,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
           <select value={keep} onChange={(event) => change({ keep: event.currentTarget.value })}>
             {RULES.map((one) => (
               <option key={one} value={one}>
-                {t(`keep_${one}`)}
+                {t(one === "best" && facts.kind !== "images" ? "keep_best_bytes" : `keep_${one}`)}
               </option>
             ))}
           </select>
@@ -121,7 +122,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
         <p class="summary" aria-live="polite">
           {found.value.total
             ? t("dup_groups", { n: found.value.total, removable: found.value.removable })
-            : t("dup_none")}{" "}
+            : t(NONE[found.value.alike])}{" "}
           {found.value.total > 0 && (
             <>
               <button class="quiet" onClick={save}>
