@@ -38,7 +38,10 @@ class GroupFlags:
 
     alike: Annotated[
         Alike | None,
-        typer.Option("--alike", help="How rows of a group are alike; by default copies, where rows are pictures."),
+        typer.Option(
+            "--alike",
+            help="How rows of a group are alike; by default pictures are copies, rows of tables identical.",
+        ),
     ] = None
     radius: Annotated[
         int | None,
@@ -136,7 +139,14 @@ def dedup(place: Place, wanted: GroupFlags, form: FormFlags) -> None:
     else:
         if form.top and len(found):
             say(_as_table(release, found, form.top, order, markdown=shape == "markdown"), fold=False)
-        say(found.summary())
+        _say_summary(found, asked=wanted.alike is not None or wanted.radius is not None)
+
+
+def _say_summary(found: Groups, *, asked: bool) -> None:
+    """Print the counts, and a warning where near codes are compared and nobody has asked for that."""
+    say(found.summary())
+    if len(found) and found.alike == "content" and not asked:
+        complain("rows alike in content are no copies: look at some before you remove any, or say --alike identical")
 
 
 def _as_table(release: Release, found: Groups, top: int, order: Order, *, markdown: bool = False) -> str:

@@ -20,6 +20,7 @@ from aepipe.cli.tables import AsJson, Format, form_of, say_csv
 from aepipe.errors import QueryError, shortened
 from aepipe.report import hits
 from aepipe.report.tables import GAP, markdown_table, printable, short_line, width
+from aepipe.sources.asked import STDIN, path_named
 
 if TYPE_CHECKING:
     from aepipe.api import Collection
@@ -370,7 +371,7 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
         if display.picture and _is_earlier(found.question.text, display.picture):
             continue
         if found.question.failure is not None:
-            complain(found.question.failure)
+            complain(f"{found.question.failure}{_remedy(found.question, sheet.kind)}")
             failed = True
             continue
         if way is not None:
@@ -389,6 +390,13 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
         complain(measured.said_of_few())
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def _remedy(question: hits.Question, kind: str) -> str:
+    """Return how words that a collection of documents does not know are asked all the same, after a semicolon."""
+    text = question.text
+    words = kind == "text" and text != STDIN and path_named(text) is None and any(map(str.isalnum, text))
+    return "; --hybrid looks for the words themselves" if words else ""
 
 
 def _is_unsure(found: hits.Answer) -> bool:

@@ -69,9 +69,13 @@ def search(
 def usual_way(release: Release, radius: int | None) -> Alike:
     """Return how rows are compared where nobody says it.
 
-    Pictures are compared as copies; with a radius, and all else, by their codes.
+    Pictures are compared as copies, rows of tables by their values: those with near codes are alike, and not the same.
+    With a radius, and all else, by their codes.
     """
-    return "copies" if has_pictures(release.recipe["source"]["kind"]) and radius is None else "content"
+    kind = release.recipe["source"]["kind"]
+    if radius is not None:
+        return "content"
+    return "copies" if has_pictures(kind) else "identical" if kind == "table" else "content"
 
 
 def _search(release: Release, alike: Alike | None, radius: int | None, smallest: int) -> Groups:

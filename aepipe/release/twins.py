@@ -1,7 +1,8 @@
 """Group rows by their originals: identical ones, and edited copies of pictures.
 
-The bytes of every original are read. Originals with equal bytes are identical, and so are pictures with equal pixels,
-whatever their format. Edited copies are told by :mod:`aepipe.release.copies`.
+The bytes of every original are read; rows of a table are compared by their values. Originals with equal bytes are
+identical, and so are pictures with equal pixels, whatever their format. Edited copies are told by
+:mod:`aepipe.release.copies`.
 
 Legend: N rows, D distinct originals, S side.
 """
@@ -9,6 +10,7 @@ Legend: N rows, D distinct originals, S side.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,7 +54,8 @@ class _Seen:
 def twins(release: Release, alike: Literal["identical", "copies"], smallest: int) -> Groups:
     """Return groups of identical rows, with or without edited copies."""
     ids = np.asarray(release.items.ids)
-    seen = _looked_at(release, ids, has_pictures(release.recipe["source"]["kind"]))
+    kind = release.recipe["source"]["kind"]
+    seen = _values_of(release, ids) if kind == "table" else _looked_at(release, ids, has_pictures(kind))
     known = np.array([one is not None for one in seen], bool)
     own = _first_equal([one for one in seen if one is not None], release.items.root)
     ids = ids[known]
@@ -128,6 +131,18 @@ def _looked_at(release: Release, ids: NDArray[np.int64], pictures: bool) -> list
             step("looking at originals", len(found), len(places))
             found += pool.map(look, some)
     step("looking at originals", len(places), len(places))
+    return found
+
+
+def _values_of(release: Release, ids: NDArray[np.int64]) -> list[_Seen | None]:
+    """Return rows of a table, which are identical where all of their values are, label and all."""
+    found: list[_Seen | None] = []
+    for start in range(0, len(ids), BATCH):
+        step("comparing", start, len(ids))
+        for row in release.describe(ids[start : start + BATCH]):
+            body = json.dumps([row.label, row.columns], sort_keys=True, default=str, ensure_ascii=False)
+            found.append(_Seen(row.place, hashlib.sha256(body.encode("utf-8", "replace")).digest(), None))
+    step("comparing", len(ids), len(ids))
     return found
 
 

@@ -48,6 +48,14 @@ def test_groups_as_a_table_as_json_and_as_a_picture(aepipe: Aepipe, full_store: 
     assert aepipe("dedup", "--radius", 6, "--format", "markdown").stdout.startswith("| rows | farthest |")
 
 
+def test_a_group_by_near_codes_that_nobody_asked_for_is_not_called_a_copy(
+    aepipe: Aepipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "has_pictures", lambda kind: False)
+    assert "alike in content are no copies: look at some before you remove any" in aepipe("dedup").stderr
+    assert "no copies" not in aepipe("dedup", "--alike", "content").stderr
+
+
 def test_no_groups_and_mistakes_are_reported(aepipe: Aepipe) -> None:
     none = aepipe("dedup", "--radius", 0, "--min-size", 100)
     assert none.exit_code == 0

@@ -7,12 +7,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from aepipe.cli import query
 from aepipe.cli.output import say_paths
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import cosines
@@ -461,3 +463,11 @@ def test_no_verb_replaces_an_original(aepipe: Aepipe, boot: Path, row: Row, tmp_
         assert len(found.stderr.splitlines()) == 1
     assert boot.read_bytes() == before == (tmp_path / "asked.png").read_bytes()
     assert (tmp_path / "some.toml").read_text() == "name = 'some'"
+
+
+def test_words_that_documents_do_not_know_are_told_how_they_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    asked = {"quantum": True, str(tmp_path / "a.txt"): False, "-": False, "?!": False}
+    for text, told in asked.items():
+        assert bool(query._remedy(SimpleNamespace(text=text), "text")) is told
+    assert not query._remedy(SimpleNamespace(text="quantum"), "images")

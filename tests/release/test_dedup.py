@@ -21,8 +21,22 @@ from aepipe.release import dedup as duplicates
 from aepipe.release.groups import Alike, Groups
 from aepipe.release.keep import marked, order_named
 from aepipe.release.release import Release
+from aepipe.release.twins import twins
 from aepipe.store.artifacts import Store
+from aepipe.store.segments import Row
 from tests.support.releases import make_release
+
+
+def test_rows_of_a_table_are_identical_where_all_values_are() -> None:
+    values = [("a", "1"), ("a", "2"), ("a", "1"), ("b", "1"), ("b", None), ("b", None)]
+    rows = [Row(7 + at, f"t.csv#{at}", label, None, "", {"n": n}) for at, (label, n) in enumerate(values)]
+    items = SimpleNamespace(ids=np.arange(7, 13), root=Path())
+    table = SimpleNamespace(
+        recipe={"source": {"kind": "table"}}, items=items, describe=lambda ids: [rows[one - 7] for one in ids]
+    )
+    found = twins(table, "identical", 2)  # type: ignore[arg-type]
+    assert [found.of(place)[0].tolist() for place in range(len(found))] == [[7, 9], [11, 12]]
+    assert "could not be read" not in found.summary()
 
 
 def brute(codes: BitCodes, radius: int) -> tuple[list[int], list[int]]:

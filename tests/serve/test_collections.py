@@ -117,11 +117,11 @@ def test_two_rows_are_compared_bit_by_bit(client: Client) -> None:
     assert client.get(f"{ONE}/explain", a=3).status == 400
 
 
-def duplicates(client: Client, **wanted: Any) -> Any:
+def duplicates(client: Client, place: str = ONE, **wanted: Any) -> Any:
     """Return near-duplicates once they are found."""
     end = time.monotonic() + 60
-    while (found := client.get(f"{ONE}/duplicates", **wanted)).status == 202:
-        assert found.headers["location"].startswith(f"{ONE}/duplicates")
+    while (found := client.get(f"{place}/duplicates", **wanted)).status == 202:
+        assert found.headers["location"].startswith(f"{place}/duplicates")
         assert time.monotonic() < end, "they are looked for without an end"
     assert found.status == 200, found.body
     return found.json
@@ -153,6 +153,14 @@ def test_duplicates_are_told_from_what_is_only_alike(client: Client, tmp_path: P
     assert client.get(f"{ONE}/duplicates", alike="copies", radius=3).status == 422
     assert client.get(f"{ONE}/duplicates", alike="friends").status == 400
     assert client.get("/v1/collections/people/duplicates", alike="copies").status == 422
+
+
+def test_rows_of_a_table_with_near_codes_are_alike_and_no_duplicates(client: Client) -> None:
+    people = "/v1/collections/people"
+    equal = duplicates(client, people)
+    assert (equal["alike"], equal["total"]) == ("identical", 0)
+    assert "could not be read" not in equal["summary"]
+    assert duplicates(client, people, radius=2)["alike"] == "content"
 
 
 def test_releases_and_their_difference(tmp_path: Path) -> None:

@@ -36,8 +36,11 @@ function App() {
     if (chosen && known?.name === chosen.name && known.release !== chosen.release) setNewer(chosen.release);
   }, [chosen?.release, facts.value]);
 
+  const [missing, setMissing] = useState({ name: "", other: "" });
   useEffect(() => {
-    if (chosen && chosen.name !== place.collection) go(address(chosen.name, place.screen), { replace: true });
+    if (!chosen || chosen.name === place.collection) return;
+    setMissing({ name: place.collection, other: chosen.name });
+    go(address(chosen.name, place.screen), { replace: true });
   }, [chosen?.name, place.collection]);
   useEffect(() => {
     // Another release may have gone into service, also while nobody looks.
@@ -55,6 +58,7 @@ function App() {
         {t("skip")}
       </a>
       <Top place={place} all={all.value} chosen={chosen} />
+      {missing.name && missing.other === chosen.name && <p class="notice">{t("no_such_collection", missing)}</p>}
       {chosen.trouble && <p class="notice">{t("trouble")}</p>}
       {known && <Screen facts={known} place={place} />}
       <Help />

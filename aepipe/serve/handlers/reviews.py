@@ -27,7 +27,8 @@ class DuplicatesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Which groups of near-duplicates are wanted.
 
     Attributes:
-        alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``content`` with a radius.
+        alike: ``identical``, ``copies`` or ``content``; else ``copies`` of pictures, ``identical`` rows of
+            tables, ``content`` of all else, and with a radius.
         radius: bits in which a row may differ from the first of its group, where it is alike in content; else 3.
         min_size: rows that a group has at least.
         keep: which row of a group is kept, as ``--keep`` of ``aepipe dedup``.

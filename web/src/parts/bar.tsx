@@ -16,6 +16,13 @@ const HINTS: Record<string, Parameters<typeof t>[0]> = {
   vectors: "ask_vector",
 };
 
+/** A row of the collection's own first columns, as an example of a question. */
+function exampleOf(facts: Facts): string {
+  const shown = Object.entries(facts.columns).filter(([name]) => name !== "snippet").slice(0, 2);
+  const cells = shown.map(([name, type]) => `${JSON.stringify(name)}: ${/int|double|float/.test(type) ? 1 : '"…"'}`);
+  return `{${cells.join(", ")}}`;
+}
+
 export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCrop: (() => void) | null }) {
   const asked = question(place.parameters);
   const typed = asked && ["text", "row", "vector"].includes(asked[0]) ? asked[1] : "";
@@ -88,7 +95,7 @@ export function Bar({ facts, place, onCrop }: { facts: Facts; place: Place; onCr
     }
   };
   const typing = mixes(facts) ? "ask_words" : facts.kind === "images" ? "ask_key" : null;
-  const hint = t(HINTS[facts.kind] ?? "ask_picture") + (typing ? ` – ${t(typing)}` : "");
+  const hint = t(HINTS[facts.kind] ?? "ask_picture", { row: exampleOf(facts) }) + (typing ? ` – ${t(typing)}` : "");
   return (
     <div class="bar" role="search">
       <form onSubmit={submit}>

@@ -31,13 +31,17 @@ export function Tile({
 }) {
   const sure = "confidence" in item && typeof item.confidence === "number" ? item.confidence : null;
   const far = "distance" in item && typeof item.distance === "number" ? item.distance : null;
+  // Of a vector there is nothing to show but its name, which the face has.
+  const bare = !facts.pictures && !item.snippet && name === item.key && !Object.values(item.columns).some((value) => value !== null);
   return (
     <a class="tile" href={href} data-id={item.id} title={item.key}>
       <Face facts={facts} item={item} release={release} />
       <span class="under">
-        <span class="name">
-          <bdi>{name}</bdi>
-        </span>
+        {!bare && (
+          <span class="name">
+            <bdi>{name}</bdi>
+          </span>
+        )}
         {said && <span class="badge">{said}</span>}
         {said === undefined && far !== null && (
           <span class={`badge ${sure === null ? "" : sure >= 0.5 ? "sure" : "unsure"}`}>

@@ -8,12 +8,15 @@ import { Waiting } from "../parts/waiting";
 import { address, change, type Place, useLoaded } from "../state";
 
 const RULES = ["best", "newest", "oldest", "first"] as const;
+/** The first one is the usual one; rows of a table with near codes are alike, and not the same. */
+const WAYS: Record<string, Alike[]> = { images: ["copies", "identical", "content"], table: ["identical", "content"] };
 const RELATIONS = {
   first: "relation_first",
   identical: "relation_identical",
   "edited copy": "relation_edited",
   "alike in content": "alike_content",
 } as const;
+const NONE = { identical: "dup_none_identical", copies: "dup_none_copies", content: "dup_none" } as const;
 const MOST_LISTED = 10_000;
 const SHOWN = 12;
 
@@ -23,7 +26,7 @@ function shownOf(group: Member[]): Member[] {
 }
 
 export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place }) {
-  const ways: Alike[] = facts.kind === "images" ? ["copies", "identical", "content"] : ["content", "identical"];
+  const ways = WAYS[facts.kind] ?? ["content", "identical"];
   const given = place.parameters.get("radius");
   const alike = ways.find((one) => one === place.parameters.get("alike")) ?? (given === null ? ways[0]! : "content");
   const radius = alike === "content" ? Number(given ?? 3) : null;
@@ -85,7 +88,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
           <select value={alike} onChange={(event) => change({ alike: event.currentTarget.value, radius: null })}>
             {ways.map((one) => (
               <option key={one} value={one}>
-                {t(`alike_${one}`)}
+                {t(one === "identical" && facts.kind === "table" ? "alike_rows" : `alike_${one}`)}
               </option>
             ))}
           </select>
@@ -108,7 +111,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
           <select value={keep} onChange={(event) => change({ keep: event.currentTarget.value })}>
             {RULES.map((one) => (
               <option key={one} value={one}>
-                {t(`keep_${one}`)}
+                {t(one === "best" && facts.kind !== "images" ? "keep_best_bytes" : `keep_${one}`)}
               </option>
             ))}
           </select>
@@ -119,7 +122,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
         <p class="summary" aria-live="polite">
           {found.value.total
             ? t("dup_groups", { n: found.value.total, removable: found.value.removable })
-            : t("dup_none")}{" "}
+            : t(NONE[found.value.alike])}{" "}
           {found.value.total > 0 && (
             <>
               <button class="quiet" onClick={save}>

@@ -201,7 +201,7 @@ export function Grid({ facts, items }: { facts: Facts; items: (Item | Hit)[] }) 
     <div ref={grid} class={`grid ${facts.pictures ? "pictures" : "texts"}`} onKeyDown={press}>
       {items.map((item, place) => (
         <>
-          {place === turn && place > 0 && <p class="turn-line">{t("unlikely")}</p>}
+          {place === turn && <p class="turn-line">{t(facts.labels.length ? "unlikely" : "unlikely_near")}</p>}
           <Tile key={item.id} facts={facts} item={item} href={itemAddress(item.id)} />
         </>
       ))}
