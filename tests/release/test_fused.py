@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -201,3 +202,25 @@ def test_of_a_mail_the_body_counts(monkeypatch: pytest.MonkeyPatch, mail: bool |
     read = fulltext.text_reader(asked)
     assert read(b"to: a", "a.eml") == text
     assert read(b"", "a.eml") == ""
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_index_that_cannot_be_locked_is_opened_as_a_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, writable: bool
+) -> None:
+    (tmp_path / "meta.json").write_text("it")
+    tried: list[str] = []
+
+    def open_(folder: str) -> Any:
+        tried.append(folder)
+        if folder == str(tmp_path) and not writable:
+            raise ValueError("no lock")
+        assert (Path(folder) / "meta.json").read_text() == "it"
+        return SimpleNamespace(searcher=lambda: f"searcher of {folder}")
+
+    monkeypatch.setattr(fulltext, "_tantivy", lambda: SimpleNamespace(Index=SimpleNamespace(open=open_)))
+    opened = fulltext.FullText(tmp_path)
+    assert tried[0] == str(tmp_path)
+    assert len(tried) == (1 if writable else 2)
+    assert opened._searcher == f"searcher of {tried[-1]}"
+    assert [path.name for path in tmp_path.iterdir()] == ["meta.json"], "the copy lies elsewhere"
