@@ -206,10 +206,11 @@ def test_conditions_hold_for_rows_in_parts(store: Store) -> None:
     release = Release.open(store, ref=make_release(store, n=10, shape=(4, 4, 1), part=4))
     rows = release.describe(release.items.ids)
     assert len({row.label for row in rows}) > 1
-    for condition, holds in (
-        ("id >= 3 AND id < 9", lambda row: 3 <= row.id < 9),
-        ("label = 'class1'", lambda row: row.label == "class1"),
-        ("id > 2 AND label <> 'class1'", lambda row: row.id > 2 and row.label != "class1"),
-        (f"key = '{rows[7].key}'", lambda row: row.key == rows[7].key),
-    ):
+    chosen: dict[str, Callable[[Row], bool]] = {
+        "id >= 3 AND id < 9": lambda row: 3 <= row.id < 9,
+        "label = 'class1'": lambda row: row.label == "class1",
+        "id > 2 AND label <> 'class1'": lambda row: row.id > 2 and row.label != "class1",
+        f"key = '{rows[7].key}'": lambda row: row.key == rows[7].key,
+    }
+    for condition, holds in chosen.items():
         assert ids_where(release, condition).tolist() == [row.id for row in rows if holds(row)], condition
