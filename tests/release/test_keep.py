@@ -89,3 +89,13 @@ def test_an_original_within_an_archive_has_its_size_and_pixels_and_no_time(monke
         Original(rows[1], None, 0, 10, None),
         Original(rows[2], None, 0, 0, None),
     ]
+
+
+def test_a_glob_is_compared_with_the_key_and_with_the_path() -> None:
+    row = Row(1, "c.png", None, None, "c.png", {})
+    one = Original(row, Path("/here/b/c.png"), 1, 1, 1.0)
+    for glob, fits in (("c.png", True), ("*/b/*", True), ("/here/*", True), ("b/*", False), ("None", False)):
+        assert keep._matches(one, glob) is fits, glob
+    gone = Original(row, None, 1, 1, 1.0)
+    assert keep._matches(gone, "c.*")
+    assert not keep._matches(gone, "None")
