@@ -30,6 +30,8 @@ EVERY = 10.0
 """Seconds between two lines about one stage."""
 RUN: ContextVar[str] = ContextVar("run", default="")
 """Name of the run, and its id in Prefect; set by a flow."""
+LISTENER: ContextVar[Callable[[Progress], None] | None] = ContextVar("listener", default=None)
+"""Is told each step of this thread, whatever the log shows."""
 ATTRIBUTES = ("stage", "done", "total", "note", "ref", "seconds")
 SEVERITIES = {logging.DEBUG: 5, logging.INFO: 9, logging.WARNING: 13, logging.ERROR: 17, logging.CRITICAL: 21}
 """OpenTelemetry's numbers of severities."""
@@ -69,6 +71,9 @@ def step(stage: str, done: int, total: int | None, note: str = "") -> None:
 
     They are plain numbers and strings, as other handlers need them.
     """
+    listener = LISTENER.get()
+    if listener is not None:
+        listener(Progress(stage, done, total, note))
     of = f"/{total:,}" if total is not None else ""
     about = {"stage": stage, "done": done, "total": total, "note": note}
     logger.info("%s: %s%s%s", stage, f"{done:,}", of, f"  {note}" if note else "", extra=about)

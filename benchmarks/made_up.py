@@ -98,7 +98,8 @@ def make_items(store: Store, ids: NDArray[np.int64]) -> Ref:
     strings = {"key": keys, "place": keys, "label": [f"class{i % 10}" for i in ids], "split": ["train"] * len(ids)}
     with store.draft("segment") as draft:
         Items.write(draft.path, ids, strings, columns=[], root=folder_of(store))
-        return draft.finish({"benchmark": "items", "rows": len(ids)})
+        facts = {"kind": "items", "rows": len(ids), **Items(draft.path).facts}
+        return draft.finish({"benchmark": "items", "first": int(ids[0]), "rows": len(ids)}, facts)
 
 
 def make_rows(store: Store, rows: int) -> Ref:

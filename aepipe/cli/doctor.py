@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,9 @@ AHEAD = timedelta(minutes=5)
 """A change may be dated this far in the future: clocks of two machines differ."""
 SECONDS = 3.0
 """A server that answers later counts as down."""
+COLLECTION = "collection "
+AGAIN = 0.5
+"""Seconds until collections with a fault are looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,12 @@ def doctor(where: Where, as_json: AsJson = False) -> None:
       aepipe doctor
       aepipe doctor --json
     """
-    found = list(examine(where.store(), os.environ))
+    store = where.store()
+    found = list(examine(store, os.environ))
+    if any(one.level == "bad" and one.what.startswith(COLLECTION) for one in found):
+        # `drop` or `rename` may be at work, which change one file after the other.
+        time.sleep(AGAIN)
+        found = list(examine(store, os.environ))
     if as_json:
         say_json([asdict(one) | {"what": JSON_NAMES.get(one.what, one.what)} for one in found])
     else:
@@ -129,7 +138,7 @@ def store_lines(store: Store) -> Iterator[Finding]:
 
 def collection(store: Store, name: str) -> Iterator[Finding]:
     """Check the release in service under a name."""
-    what = f"collection {name}"
+    what = f"{COLLECTION}{name}"
     try:
         release = Release.open(store, name)
         store.check_lengths(release.part("rows"))
@@ -167,18 +176,18 @@ def log_lines(store: Store) -> Iterator[Finding]:
     file = store.place(layout.Root.LOG)
     for name in registry.unlogged(store):
         if registry.accepted(store, name):
-            yield Finding("note", f"collection {name}", f"{file}: its first lines were lost once")
+            yield Finding("note", f"{COLLECTION}{name}", f"{file}: its first lines were lost once")
             continue
         said = f"{file}: does not tell how the release in service came there: it was lost, or its first lines"
         remedy = f"bring back a copy, or `aepipe promote RELEASE --name {name}` writes a new line"
-        yield Finding("bad", f"collection {name}", f"{said}; {remedy}")
+        yield Finding("bad", f"{COLLECTION}{name}", f"{said}; {remedy}")
     lost = {event.name for event in registry.history(store)} - set(registry.names(store))
     if not store.backend.lines(layout.Root.LOG):
         lost |= {name for ref in store.refs("release") if (name := _name_of(store, ref))} - set(registry.names(store))
     for name in sorted(lost):
         file = store.place(f"{layout.Root.SERVICE}/{name}")
         said = f"{file}: is missing, and the collection was in service"
-        yield Finding("bad", f"collection {name}", f"{said}; `aepipe promote RELEASE` writes it")
+        yield Finding("bad", f"{COLLECTION}{name}", f"{said}; `aepipe promote RELEASE` writes it")
 
 
 def clock(store: Store) -> Iterator[Finding]:

@@ -39,6 +39,8 @@ MOST_DRAWN = 50
 TILE_COLUMNS, TILE_LINES = 9, 4
 PIPED, SHORTEST = 120, 20
 """Columns of a line that goes into a pipe, and those that a snippet has at least."""
+EVEN = 0.5
+"""The confidence below which a hit is more likely wrong than right."""
 TITLE = 120
 """Letters of a question above its hits."""
 NUMBERS = (*hits.MEASURES, "id")
@@ -362,7 +364,7 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
     named = hits.chosen(shelf, display.columns)
     if display.form == "csv":
         say_csv([("query", *(named or hits.names(shelf)))])
-    failed = False
+    failed = unsure = False
     drawn: list[Found] = []
     for found in answers:
         if display.picture and _is_earlier(found.question.text, display.picture):
@@ -377,12 +379,22 @@ def show(shelf: hits.Shelf, answers: Iterable[hits.Answer], display: Display, sh
         # On stderr, so that a program that reads the hits need not know of it.
         if found.strange:
             complain(f"{shortened(found.question.text)}: {found.strange}")
+        unsure = unsure or _is_unsure(found)
         if display.picture and len(drawn) < MOST_DRAWN:
             drawn.append(sheet.tiles(found))
     if display.picture and drawn:
         _draw(sheet.title, drawn, display.picture)
+    measured = getattr(shelf, "confidence", None)  # a service does not tell what it measured
+    if unsure and measured and display.form in {"table", "markdown"}:
+        complain(measured.said_of_few())
     if failed:
         raise typer.Exit(UNREADABLE)
+
+
+def _is_unsure(found: hits.Answer) -> bool:
+    """Tell whether even the surest hit of an answer is more likely wrong than right."""
+    known = [hit.confidence for hit in found.hits if hit.confidence is not None]
+    return bool(known) and max(known) < EVEN
 
 
 def _is_earlier(text: str, picture: Path) -> bool:

@@ -31,6 +31,7 @@ class Stage(StrEnum):
 
     INGEST = "ingest"
     ENCODE = "encode"
+    ITEMS = "items"
     INDEX = "index"
 
 

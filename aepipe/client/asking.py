@@ -124,7 +124,7 @@ def _row(name: str, data: bytes) -> dict[str, Any]:
 
 def _vector(name: str, data: bytes) -> list[float]:
     """Return the numbers of a JSON list, a ``.npy`` file, or float32 in the machine's order."""
-    from aepipe.sources.vectors.decode import NPY, numbers
+    from aepipe.sources.vectors.numbers import NPY, numbers
 
     try:
         json.loads(data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from aepipe.evaluate.calibration import FIRST as TOP
 from aepipe.evaluate.calibration import Curve, falling
 from aepipe.evaluate.exact_search import nearest
 from aepipe.evaluate.relevance import are_several, relevance_of
-from aepipe.evaluate.retrieval import NEIGHBOURS, word_distances
+from aepipe.evaluate.retrieval import NEIGHBOURS, first_places, in_threads, word_distances
 
 if TYPE_CHECKING:
     from aepipe.evaluate.relevance import Labels
@@ -134,22 +135,49 @@ def ask_some(database: Sample, queries: Sample, factor: int | None, seed: int) -
 
 def _subsets(database: Sample, rng: np.random.Generator) -> Iterator[Chosen]:
     """Yield the rows that conditions leave, int64[n] each, ascending."""
-    labels = database.labels
+    known = None if database.labels is None else _Known.of(database.labels)
     for number in range(FILTERS):
         share = SMALLEST ** rng.random()
         chosen = rng.random(len(database)) < share
-        if labels is not None and number % 2:
-            chosen = _of_labels(labels, share, rng)
+        if known is not None and number % 2:
+            chosen = known.some(share, rng)
         found = np.flatnonzero(chosen)
         yield found if len(found) >= FEWEST else np.sort(rng.permutation(len(database))[:FEWEST])
 
 
-def _of_labels(labels: Labels, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return the rows that have one of some labels."""
-    sets = [one if isinstance(one, frozenset) else frozenset([one]) for one in labels.tolist()]
-    known = sorted({label for one in sets for label in one}, key=str)
-    wanted = set(rng.permutation(np.array(known, object))[: max(1, round(share * len(known)))].tolist())
-    return np.array([bool(one & wanted) for one in sets], bool)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """The labels of rows: each different set of labels is looked at once, since many rows have the same one.
+
+    Legend: S different sets, L labels in the order of their texts, P pairs of a set and a label in it.
+
+    Attributes:
+        count: L.
+        sets: int64[N], the number of each row's set; a single label is a set of one.
+        pairs: int64[2, P], the numbers of sets, and those of their labels.
+    """
+
+    count: int
+    sets: Ints
+    pairs: Ints
+
+    @classmethod
+    def of(cls, labels: Labels) -> _Known:
+        """Read the labels of rows, [N]."""
+        numbers: dict[object, int] = {}
+        sets = np.array([numbers.setdefault(one, len(numbers)) for one in labels.tolist()], np.int64)
+        different = [one if isinstance(one, frozenset) else frozenset([one]) for one in numbers]
+        known = sorted({label for one in different for label in one}, key=str)
+        place = {label: number for number, label in enumerate(known)}
+        pairs = [(number, place[label]) for number, one in enumerate(different) for label in one]
+        return cls(len(known), sets, np.array(pairs, np.int64).reshape(-1, 2).T)
+
+    def some(self, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Return the rows that have one of some labels drawn at random, bool[N]."""
+        wanted, chosen = np.zeros(self.count, bool), np.zeros(int(self.sets.max()) + 1, bool)
+        wanted[rng.permutation(self.count)[: max(1, round(share * self.count))]] = True
+        chosen[self.pairs[0][wanted[self.pairs[1]]]] = True
+        return chosen[self.sets]
 
 
 def _ask(
@@ -160,19 +188,23 @@ def _ask(
     ranks: slice,
     neighbours: NDArray[np.int64] | None = None,
 ) -> Answers:
-    found: list[tuple[NDArray[np.generic], ...]] = []
     lengths = np.full(len(database), np.nan, np.float32)
-    for rows, asked in turns:
-        if not len(asked):
-            continue
+    wanted = ranks.stop * (factor or 1)
+
+    def of_turn(rows: Chosen, asked: Chosen) -> list[tuple[NDArray[np.generic], ...]]:
         relevant = _relevance(database, queries, rows, asked, neighbours)
-        words = np.ascontiguousarray(database.codes[rows].words().T)
-        for place, query in enumerate(asked.tolist()):
-            far = word_distances(words, queries.codes[query : query + 1].words()[0]).astype(np.uint16)
-            near = np.argsort(far, kind="stable")[: ranks.stop * (factor or 1)]  # by radix, which is fast and stable
-            cosine = _cosines(database, queries, rows[near], query, lengths) if factor else None
-            found.append(_hits(near, far, cosine, partial(relevant, place), ranks))
-    columns: list[Any] = [np.concatenate(column) for column in zip(*found, strict=True)]
+        words, codes = np.ascontiguousarray(database.codes[rows].words().T), queries.codes[asked].words()
+
+        def of_query(place: int) -> tuple[NDArray[np.generic], ...]:
+            far = word_distances(words, codes[place]).astype(np.uint16)
+            near = first_places(far, wanted)
+            cosine = _cosines(database, queries, rows[near], int(asked[place]), lengths) if factor else None
+            return _hits(near, far, cosine, partial(relevant, place), ranks)
+
+        return in_threads(of_query, range(len(asked)))
+
+    found = [of_turn(rows, asked) for rows, asked in turns if len(asked)]
+    columns: list[Any] = [np.concatenate(column) for column in zip(*chain.from_iterable(found), strict=True)]
     return Answers(len(queries), *columns)
 
 

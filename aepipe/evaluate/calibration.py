@@ -40,6 +40,11 @@ MEANINGS = {
     SHARED: "has a label in common",
     NEIGHBOUR: "is one of the nearest by features",
 }
+_OF_MANY = {
+    MEANINGS[LABEL]: "have its label",
+    MEANINGS[SHARED]: "have a label in common with it",
+    MEANINGS[NEIGHBOUR]: "are among its nearest by features; labels, which would tell what is alike, there are none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +228,10 @@ class Confidence:
             return found
         told = later.at(distance, cosine)
         return told if curve is self.curves.get(ITEMS) else min(found, told)
+
+    def said_of_few(self) -> str:
+        """Return what it means that no hit has a confidence of half, in words."""
+        return f"low confidence: of rows as near to a question as these, less than half {_OF_MANY[self.meaning]}"
 
     def radius(self, least: float, *, where: bool = False) -> int:
         """Return the largest distance at which a row is relevant with at least a given probability.

@@ -20,7 +20,7 @@ from aepipe.codes.bitcodes import BitCodes
 from aepipe.codes.encoder import cosines
 from aepipe.evaluate.exact_search import smallest_of
 from aepipe.evaluate.relevance import Labels, relevance_of
-from aepipe.evaluate.retrieval import word_distances
+from aepipe.evaluate.retrieval import first_places, in_threads, word_distances
 from aepipe.evaluate.ties import Ints
 
 TOP = 10
@@ -120,9 +120,11 @@ def _unit(rows: Embeddings) -> NDArray[np.float32]:
 
 def _by_code(database: BitCodes, queries: BitCodes, count: int) -> Ints:
     rows = np.ascontiguousarray(database.words().T)
-    # numpy sorts 16-bit integers by radix, which is fast and stable.
-    far = (word_distances(rows, query).astype(np.uint16) for query in queries.words())
-    return np.stack([np.argsort(one, kind="stable")[:count] for one in far]).astype(np.int64)
+
+    def nearest(query: NDArray[np.uint64]) -> Ints:
+        return first_places(word_distances(rows, query).astype(np.uint16), count)
+
+    return np.stack(in_threads(nearest, list(queries.words())))
 
 
 def _shares_found(places: Ints, wanted: Ints, top: int, factors: Sequence[int]) -> dict[int, float]:

@@ -24,7 +24,7 @@ from aepipe.errors import CodeError
 from aepipe.evaluate.baselines import BASELINES, Baseline, FitSample, codes_of
 from aepipe.evaluate.bit_health import BitHealth, bit_health
 from aepipe.evaluate.calibration import Calibration, calibrate
-from aepipe.evaluate.exact_search import Features, distance_rows, nearest, smallest
+from aepipe.evaluate.exact_search import Distances, Features, distance_rows, nearest, smallest
 from aepipe.evaluate.relevance import Labels, relevance_of
 from aepipe.evaluate.reranking import Reranking, choose
 from aepipe.evaluate.retrieval import (
@@ -499,7 +499,7 @@ def _exact(database: Sample, queries: Sample) -> tuple[_Yardsticks, _Measured]:
     found: list[Ints] = []
 
     # One pass over the distances gives both the metrics and the neighbours.
-    def passing() -> Iterator[tuple[int, Floats]]:
+    def passing() -> Iterator[tuple[int, Distances]]:
         for first, distances in distance_rows(database.features, queries.features):
             found.append(smallest(distances, NEIGHBOURS))
             yield first, distances

@@ -53,7 +53,7 @@ class Partitions:
         # numpy sorts integers of 8 and 16 bits by radix, in linear time.
         numbers = np.searchsorted(self._cuts, keys, side="right").astype(np.min_scalar_type(len(self._cuts)))
         order = np.argsort(numbers, kind="stable")
-        ends = np.cumsum(np.bincount(numbers, minlength=len(self._cuts) + 1))
+        ends = np.cumsum(np.bincount(numbers))
         ordered = [np.take(column, order, axis=0) for column in columns]
         for number in np.unique(numbers).tolist():
             own = slice(ends[number - 1] if number else 0, ends[number])

@@ -242,7 +242,7 @@ class Tables:
 def _slices(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[slice]:
     # The empty slice stands for none: numpy cannot concatenate an empty list.
     pairs = zip(begin.tolist(), (begin + sizes).tolist(), strict=True)
-    return [slice(0, 0), *(slice(one, end) for one, end in pairs if one < end)]
+    return [slice(0), *(slice(one, end) for one, end in pairs if one < end)]
 
 
 def _taken(array: NDArray[Any], places: list[slice] | NDArray[np.int64]) -> NDArray[Any]:

@@ -1,15 +1,21 @@
 """Graphs of networks that differ in their weights only: one is exported, others filled.
 
 An export takes seconds of the processor, more than a small network takes to train, and the second of two equal networks
-would give the same graph. So the first is kept without its weights, and the bytes of the second are made from it: they
-are the bytes that an export would give.
+would give the same graph. So the first is kept without its weights, by the process and in a folder, and the bytes of
+the second are made from it: they are the bytes that an export would give. The names of files in the folder cover the
+versions of the packages that make a graph.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +23,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aepipe.errors import StoreError
+from aepipe.store.io import replacing
+
+VERSION = 1
+"""Of the files in a folder: to be raised with what an export is told, such as the opset."""
+MAKERS = ("aepipe", "torch", "onnx", "onnxscript", "onnx-ir")
+"""Packages whose versions a graph depends on."""
+DIGEST, LENGTH = 32, 8
+"""Bytes of a file's sha256, which it begins with, and of the length of what stands before the graph."""
+ADDRESS = " at 0x"
+"""Part of the text of an object that has none of its own."""
 MOST = 16
 """Graphs that are kept in a process."""
 CLOSE = 1e-3
@@ -52,12 +69,44 @@ class Template:
         graph: bytes = model.SerializeToString(deterministic=True)
         return graph
 
+    def write(self, file: Path) -> None:
+        """Write it into a file; where none can be written, the next process exports again."""
+        weights = json.dumps(dict(self.weights)).encode()
+        body = len(weights).to_bytes(LENGTH, "big") + weights + self.model.SerializeToString(deterministic=True)
+        with suppress(OSError, StoreError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as target:
+                target.write_bytes(hashlib.sha256(body).digest() + body)
+
+    @classmethod
+    def read(cls, file: Path) -> Template | None:
+        """Read what :meth:`write` wrote; None where there is no file, or a damaged one."""
+        import onnx
+
+        try:
+            held = file.read_bytes()
+        except OSError:
+            return None
+        digest, body = held[:DIGEST], held[DIGEST:]
+        if hashlib.sha256(body).digest() != digest:
+            return None
+        end = LENGTH + int.from_bytes(body[:LENGTH], "big")
+        return cls(onnx.load_from_string(body[end:]), json.loads(body[LENGTH:end]))
+
 
 _KEPT: dict[object, Template] = {}
 """By what networks and their weights have in common."""
 
 
-def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[[], bytes], opened: Open) -> bytes:
+def graph_of(
+    module: nn.Module,
+    example: Tensor,
+    names: Names,
+    export: Callable[[], bytes],
+    opened: Open,
+    *,
+    folder: Path | None = None,
+) -> bytes:
     """Return the ONNX graph of a network, filled in where one like it is known, else exported.
 
     Args:
@@ -66,21 +115,41 @@ def graph_of(module: nn.Module, example: Tensor, names: Names, export: Callable[
         names: of the input, and under it those of the outputs.
         export: makes the graph.
         opened: opens a graph, which is compared with the network.
+        folder: of graphs without weights that earlier processes have left; None for none.
     """
     weights = _weights(module)
     key = _key(module, weights, example)
     if key is None:
         return export()
-    if key in _KEPT:
-        found = _KEPT[key].filled(weights)
+    file = _file(folder, key, names)
+    known = _KEPT.get(key) or (file and Template.read(file))
+    if known:
+        found = known.filled(weights)
         if _agrees(opened(found), module, example, names):
+            _keep(key, known)
             return found
     exported = export()
     if template := _template(exported, weights):
-        for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST + 1)]:
-            del _KEPT[oldest]
-        _KEPT[key] = template
+        _keep(key, template)
+        if file:
+            template.write(file)
     return exported
+
+
+def _keep(key: object, template: Template) -> None:
+    """Remember a graph in this process."""
+    _KEPT.pop(key, None)
+    for oldest in list(_KEPT)[: max(0, len(_KEPT) - MOST + 1)]:
+        del _KEPT[oldest]
+    _KEPT[key] = template
+
+
+def _file(folder: Path | None, key: object, names: Names) -> Path | None:
+    """Return the file of a graph; None where its name would not be the same in another process."""
+    text = repr((VERSION, key, names, [(one, version(one)) for one in MAKERS]))
+    if folder is None or ADDRESS in text:
+        return None
+    return folder / hashlib.sha256(text.encode()).hexdigest()
 
 
 def _weights(module: nn.Module) -> dict[str, NDArray[Any]]:

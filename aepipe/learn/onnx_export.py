@@ -47,6 +47,7 @@ def freeze(
     *,
     lift: float | None = None,
     opened: Open | None = None,
+    folder: Path | None = None,
 ) -> bytes:
     """Return an encoder as the bytes of an ONNX file; equal weights give equal bytes.
 
@@ -60,11 +61,12 @@ def freeze(
             the smaller angle.
         opened: opens a graph: the export of a network that differs in its weights only is then used again, see
             :mod:`aepipe.learn.graph_templates`.
+        folder: of such exports by earlier processes; None for none.
     """
     # A copy: export moves a module to the CPU and to float32, and training may go on.
     frozen = Frozen(copy.deepcopy(list(layers)), threshold_K, lift)
     items = torch.zeros((BATCH, *shape), dtype=torch.uint8 if dtype == "uint8" else torch.float32)
-    return _again(frozen, items, {"items": ["embedding", "logits", "bits"]}, opened)
+    return _again(frozen, items, {"items": ["embedding", "logits", "bits"]}, opened, folder)
 
 
 class Frozen(nn.Module):
@@ -96,23 +98,30 @@ class Frozen(nn.Module):
         return embedding, logits, (logits > 0).to(torch.uint8)
 
 
-def freeze_decoder(model: Autoencoder, *, opened: Open | None = None) -> bytes:
+def freeze_decoder(model: Autoencoder, *, opened: Open | None = None, folder: Path | None = None) -> bytes:
     """Return a decoder as the bytes of an ONNX file; it takes any number of items.
 
     Args:
         model: the unrolled stack.
         opened: as for :func:`freeze`.
+        folder: likewise.
     """
     bits = torch.zeros((BATCH, *model.net.shape_out), dtype=torch.uint8)
-    return _again(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, opened, free=0)
+    return _again(Rebuilding(copy.deepcopy(model)), bits, {"bits": ["items"]}, opened, folder, free=0)
 
 
 def _again(
-    module: nn.Module, example: Tensor, names: dict[str, list[str]], opened: Open | None, *, free: int | None = None
+    module: nn.Module,
+    example: Tensor,
+    names: dict[str, list[str]],
+    opened: Open | None,
+    folder: Path | None = None,
+    *,
+    free: int | None = None,
 ) -> bytes:
     """Return what :func:`exported` returns, without an export where one of an equal network is known."""
     export = partial(exported, module.cpu().float().eval(), example, names, free=free)
-    return export() if opened is None else graph_of(module, example, names, export, opened)
+    return export() if opened is None else graph_of(module, example, names, export, opened, folder=folder)
 
 
 class Rebuilding(nn.Module):

@@ -100,8 +100,8 @@ def finetune(
         facts["aligned"] = _align(old, resolved, stacked[-1], trainer.model, items, seen["train"])
     with store.draft("model") as draft:
         lift = stack.lift(stacked[0], feeds["train"]) if resolved.recipe.code.embedding == "lowest" else None
-        card = _card(store, resolved, views, draft.path)
-        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift)
+        card, graphs = _card(store, resolved, views, draft.path), store.root / layout.Root.GRAPHS
+        _write(draft.path, card, stacked, trainer.model, seen["train"], resolved.recipe.code.threshold, lift, graphs)
         curves = {resolved.title(k): _curve(store, one) for k, one in enumerate(layers)} | {"fine-tuning": curve}
         (draft.path / layout.Model.CURVES).write_text(json.dumps(curves, indent=1), encoding="utf-8")
         draft.finish(inputs, facts)
@@ -282,19 +282,20 @@ def _write(
     train: Feed,
     threshold: Literal["zero", "median"],
     lift: float | None,
+    graphs: Path,
 ) -> None:
     """Write weights, thresholds, and the graphs of encoder and decoder.
 
     Thresholds are computed by the trained layers from the rows that these have read; ``lift`` is that of
-    :func:`aepipe.learn.onnx_export.freeze`.
+    :func:`aepipe.learn.onnx_export.freeze`, and ``graphs`` its folder.
     """
     threshold_K = thresholds(trained, train, threshold)
     whole = unroll([layer.eval() for layer in stacked])
     save_file(whole.state_dict(), folder / layout.Model.WEIGHTS)
     np.save(folder / layout.Model.THRESHOLDS, threshold_K.numpy())
-    graph = freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift, opened=session)
+    graph = freeze(stacked, threshold_K, card.shape, card.dtype, lift=lift, opened=session, folder=graphs)
     (folder / GRAPH).write_bytes(graph)
-    (folder / DECODER).write_bytes(freeze_decoder(whole, opened=session))
+    (folder / DECODER).write_bytes(freeze_decoder(whole, opened=session, folder=graphs))
     write_card(folder, card)
 
 

@@ -1,8 +1,9 @@
 """Ingest a source: read, hash and decode its items into a table of rows.
 
-Each item is read once and hashed; it is decoded unless the rows of the run before hold features of the same bytes. As
-long as the source gives the items of those rows in the same order, nothing is written; at the first difference, the
-rows that agreed are copied. So a run over an unchanged source only reads and hashes, and returns the rows of before.
+Each item is read once and hashed; it is decoded unless the rows of the run before hold features of the same bytes. A
+file with the size and times that it had then is not even read. As long as the source gives the items of those rows in
+the same order, nothing is written; at the first difference, the rows that agreed are copied. So a run over an unchanged
+source only looks at its files, and returns the rows of before.
 
 Memory holds a bounded window of items, one row group, and key and digests of each item. A large collection is read in
 parts (:mod:`aepipe.pipeline.parts`), which needs much less, and whose unchanged parts are not even read.
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aepipe import log
 from aepipe.engines import Engine
@@ -36,8 +39,9 @@ from aepipe.pipeline.parts.listing import in_parts
 from aepipe.recipe import Recipe
 from aepipe.release import lifecycle
 from aepipe.sources.item import Item, Source
+from aepipe.sources.listing import Stamps
 from aepipe.sources.loader import Outcome, read_all
-from aepipe.store import layout, reading
+from aepipe.store import layout, reading, stamps
 from aepipe.store.artifacts import Ref, Store, digest_of
 from aepipe.store.rows import Finder, Rejected, Rows, write_quarantine
 
@@ -89,6 +93,7 @@ def ingest(
     # A release that was rolled back has given ids too, and its rows are not in `previous`.
     before.next_id = max(before.next_id, next_id)
     before.given = given or {}
+    before.recall(None if previous is None else stamps.of_rows(store, source.name, previous))
     return _ingest(store, source, before, previous, items, total)
 
 
@@ -103,7 +108,7 @@ def _ingest(
     """Read a source into one table; ``items`` are those of the source where they were begun already."""
     with store.draft("rows") as draft, _Collection(draft.path, source, before) as collection:
         done = 0
-        for done, outcome in enumerate(read_all(source, before.find, items=items), 1):
+        for done, outcome in enumerate(read_all(source, before.find, items=items, seen=before.seen), 1):
             collection.take(outcome)
             if done % REPORT_EVERY == 0:
                 log.step("ingest", done, total, collection.note)
@@ -113,6 +118,7 @@ def _ingest(
         digest, read = collection.digest(), reading_facts(source, collection.rejected)
         if previous is not None and before.stands(digest):
             reading.keep(store, source.name, previous, read)
+            collection.keep_stamps(store, previous, known=True)
             return previous
         inputs = {
             "stage": "ingest",
@@ -124,6 +130,7 @@ def _ingest(
         facts = {**collection.finish(digest), **collection.changes()}
         made = draft.finish(inputs, {**facts, **lying_in(source.location, source.roots), **read})
     reading.keep(store, source.name, made, read)
+    collection.keep_stamps(store, made, known=False)
     return made
 
 
@@ -161,7 +168,7 @@ def same_rows(source: Source, before: PreviousRows, scratch: Path, *, until: flo
         names of what was not read are then in the folder, in a file as rows have it.
     """
     with _Collection(scratch, source, before) as collection:
-        for outcome in read_all(source, before.find):
+        for outcome in read_all(source, before.find, seen=before.seen):
             collection.take(outcome)
             if collection.differs or time.monotonic() > until:
                 return None
@@ -189,6 +196,7 @@ class PreviousRows:
         # Ids stay after a change of features or of this stage, but everything is decoded again.
         self.usable = rows if same_features else None
         self._find = Finder(self.usable.sha256() if self.usable else np.empty((0, 32), np.uint8))
+        self._stamps, self._now = array("Q"), Stamps()
 
     @classmethod
     def at(cls, store: Store, previous: Ref | None, features: Mapping[str, Any]) -> PreviousRows:
@@ -203,6 +211,22 @@ class PreviousRows:
 
     def __len__(self) -> int:
         return len(self._position)
+
+    def recall(self, stamps: NDArray[np.uint64] | None) -> None:
+        """Let items with the stamps that rows had, uint64[N], not be read; None where nobody knows them."""
+        if self.usable is not None and stamps is not None and len(stamps) == len(self):
+            self._stamps = array("Q", stamps.tobytes())
+
+    def has_stamps(self, stamps: array[int]) -> bool:
+        """Say whether these are the stamps that rows had."""
+        return self._stamps == stamps
+
+    def seen(self, item: Item) -> tuple[int, int, bytes]:
+        """Return the stamp of an item, and the row that it still is; -1 and no bytes where it has to be read."""
+        stamp, position = self._now.of(item), self._position.get(item.key, -1)
+        if not (stamp and 0 <= position < len(self._stamps) and self._stamps[position] == stamp):
+            return stamp, -1, b""
+        return stamp, position, self._digests[32 * position : 32 * position + 32].tobytes()
 
     def find(self, key: str, sha256: bytes) -> int:
         """Return the position of a row with the same bytes, under this key or another; -1 for none."""
@@ -236,6 +260,7 @@ class _Collection:
         self._keys: list[str] = []
         self._ids: list[int] = []
         self._entries = bytearray()  # digests of 32 bytes, sorted by key only at the end
+        self._stamps = array("Q")
         self._splits: Counter[str] = Counter()
         self._new = self._changed = 0
         self.rejected: list[Rejected] = []
@@ -271,6 +296,7 @@ class _Collection:
         self._entries += entry_of(item, split, outcome.sha256)
         self._splits[split] += 1
         self._ids.append(self._id(item.key))
+        self._stamps.append(outcome.stamp)
         self._rows.take(outcome, split, self._ids[-1])
 
     def judge(self, listed: Path) -> None:
@@ -296,6 +322,11 @@ class _Collection:
     def finish(self, digest: str) -> dict[str, Any]:
         """Complete the files, and return the facts of the table."""
         return self._rows.finish(digest, self._next_id, self.rejected, self._source.passed_over)
+
+    def keep_stamps(self, store: Store, rows: Ref, *, known: bool) -> None:
+        """Keep the stamps of all rows for the next run; where the rows are known, their stamps may be, too."""
+        if any(self._stamps) and not (known and self._before.has_stamps(self._stamps)):
+            stamps.keep(store, self._source.name, rows, np.frombuffer(self._stamps, np.uint64))
 
     def changes(self) -> dict[str, int]:
         """Return the numbers of ``new``, ``changed`` and ``vanished`` keys since the run before."""

@@ -3,14 +3,21 @@
 It is not in service yet. Three artifacts are written: a segment of items (keys and columns of all rows), a segment of
 the index (one for each shard), and the release, which only refers to them. Releases of the same rows share the items,
 and releases of the same codes share the index.
+
+Rows that are a list of parts have a segment of items for each part. An engine writes them, and those of parts that stay
+are there already.
+
+Legend: N rows, R runs of ids.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +29,17 @@ from aepipe.index.shards import Shard
 from aepipe.log import step
 from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.origin import FACT
-from aepipe.store.artifacts import Ref, Store, ref_of
+from aepipe.store.artifacts import Ref, Store, digest_of, ref_of
+from aepipe.store.row_parts import Slices, ids_of_runs
 from aepipe.store.rows import Rows
 from aepipe.store.segments import CodeSegments, Items
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aepipe.recipe import Recipe
 
 VERSION = 1
 STAGE = "publish"
+RunsOf: TypeAlias = Callable[[int], NDArray[np.int64]]
 BLOCK = 65_536
 """Values of a column that are converted to text at a time."""
 
@@ -70,7 +77,7 @@ def publish(store: Store, recipe: Recipe, root: Path, *, recipe_file: str = "", 
         FingerprintError: the codes come from two encoders.
     """
     rows, codes = parts["rows"], parts["codes"]
-    held = write_items(store, rows, root)
+    held = write_all_items(store, rows, root)
     indexed = _indexes(store, recipe, rows, codes)
     index_facts = store.manifest(indexed[0]).facts
     manifest = ReleaseManifest(
@@ -110,17 +117,89 @@ def write_items(store: Store, rows: Ref, root: Path) -> Ref:
     ref = ref_of("segment", inputs)
     if store.reuse(ref):
         return ref
-    table = Rows(store.verified(rows))
+    more = store.manifest(rows).facts.get("roots", ())
+    with store.draft("segment") as draft:
+        return draft.finish(inputs, _put_items(draft.path, Rows(store.verified(rows)), root, more))
+
+
+def write_all_items(store: Store, rows: Ref, root: Path) -> tuple[Ref, ...]:
+    """Write keys and columns of all rows: in one segment, or in one for each of several parts.
+
+    Args:
+        store: where artifacts are read and written.
+        rows: the collection.
+        root: the folder that places are relative to.
+    """
+    parts = store.parts(rows)
+    if len(parts) <= 1:
+        return (write_items(store, rows, root),)
+    table, roots = Rows(store.path(rows, with_parts=False)), list(store.manifest(rows).facts.get("roots", ()))
+    runs_of = _runs_of(table)
+    given = (_of_items(one, runs_of(number), root, [] if number else roots) for number, one in enumerate(parts))
+    refs = tuple(ref_of("segment", one) for one in given)
+    missing = [Part(number, str(rows)) for number, ref in enumerate(refs) if not store.reuse(ref)]
+    work = Work("items", items_of_part, {"store": store.address, "root": str(root), "roots": roots})
+    for done, _ in enumerate(engines.resolve().map(work, missing, Needs()), 1):
+        step("items", len(parts) - len(missing) + done, len(parts))
+    return refs
+
+
+def items_of_part(part: Part, *, store: str, root: str, roots: Sequence[str]) -> Done:
+    """Write keys and columns of one part of a list of rows, unless that was done before.
+
+    Args:
+        part: its number in the list, and the reference of the list.
+        store: the address of the store.
+        root: the folder that places are relative to.
+        roots: other folders that originals of the list may lie in; the segment of its first part says them.
+
+    Raises:
+        CorruptError: the part is damaged.
+    """
+    began = time.monotonic()
+    place, table, runs_of = _list_at(store, Ref.parse(part.ref))
+    one, more = Ref("rows", table.part_names[part.number]), [] if part.number else roots
+    runs = runs_of(part.number)
+    inputs = _of_items(one, runs, Path(root), more)
+    ref = ref_of("segment", inputs)
+    if not place.reuse(ref):
+        rows = Rows(place.verified(one), ids=ids_of_runs(runs))
+        with place.draft("segment") as draft:
+            facts = _put_items(draft.path, rows, Path(root), more)
+            draft.finish(inputs, facts | Items(draft.path).facts)
+    return Done(part.number, str(ref), rows=int(runs[:, 1].sum()), seconds=time.monotonic() - began)
+
+
+@lru_cache(2)
+def _list_at(store: str, rows: Ref) -> tuple[Store, Rows, RunsOf]:
+    place = Store(store)
+    table = Rows(place.path(rows, with_parts=False))
+    return place, table, _runs_of(table)
+
+
+def _runs_of(table: Rows) -> RunsOf:
+    """Return what gives the runs of ids of one part of a list, int64[R, 2], by its number."""
+    # Not by the table itself: it would hold the ids of all rows.
+    slices, ends = Slices(table.runs()), np.cumsum([0, *table.facts["counts"]], dtype=np.int64).tolist()
+    return lambda number: slices.of(ends[number], ends[number + 1])
+
+
+def _of_items(part: Ref, runs: NDArray[np.int64], root: Path, roots: Sequence[str]) -> dict[str, Any]:
+    """Return what decides the items of a part: also its ids, int64[R, 2], which are in the segment."""
+    inputs = {"stage": f"{STAGE}.items", "version": VERSION, "rows": str(part), "root": str(root)}
+    return inputs | {"ids": digest_of(runs.tolist())} | ({"roots": list(roots)} if roots else {})
+
+
+def _put_items(folder: Path, table: Rows, root: Path, roots: Sequence[str]) -> dict[str, Any]:
+    """Write keys and columns of a table in ascending order of id, and return the facts of the segment."""
     ids = table.ids()
     order = np.argsort(ids, kind="stable")
     strings = {name: _column(table, name, order) for name in ("key", "place", "label", "split")}
     # Columns are numbered, because a name of the source may not be fit for a file.
     strings |= {f"column.{i}": _column(table, name, order) for i, name in enumerate(table.columns)}
-    with store.draft("segment") as draft:
-        # Names as the source gave them: a column that has a name of ours is written under another one.
-        more = store.manifest(rows).facts.get("roots", ())
-        Items.write(draft.path, ids[order], strings, columns=list(table.facts["columns"]), root=root, roots=more)
-        return draft.finish(inputs, {"kind": "items", "rows": len(ids)})
+    # Names as the source gave them: a column that has a name of ours is written under another one.
+    Items.write(folder, ids[order], strings, columns=list(table.facts["columns"]), root=root, roots=roots)
+    return {"kind": "items", "rows": len(ids)}
 
 
 def _indexes(store: Store, recipe: Recipe, rows: Ref, codes: Sequence[Ref]) -> tuple[Ref, ...]:

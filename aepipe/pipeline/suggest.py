@@ -33,11 +33,12 @@ from aepipe.sources.base import HEAD, LOOKED_AT, Glimpse, Hints, Sniffer
 from aepipe.sources.files import EMPTY, Files, Found, first_bytes, pointer_in
 from aepipe.sources.formats import archives, clip_retrieval, parquet, records, shards
 from aepipe.sources.formats.folder import is_other
-from aepipe.sources.item import Given
+from aepipe.sources.item import Given, Source
 from aepipe.sources.passed_over import PassedOver, in_words
 from aepipe.sources.remote import is_address
 from aepipe.sources.source_block import source_block
 from aepipe.sources.table import layers as of_tables
+from aepipe.sources.unlike_tables import Tables, sorted_out
 
 FILES = 200
 """Files that are looked at to tell the kind of source."""
@@ -203,7 +204,12 @@ def suggest(
     kind = kind or held.kind
     tables = kind != "text" or records.prevail(_files(path, own))
     column = held.columns.get(kind) if tables else None
-    hints, options = hints_for(kind, path, column, headless=held.headless and tables, asked=own)
+    apart = sorted_out(path, _files(path, own), given.tables(own)) if kind == "table" else Tables({})
+    if apart.left_out:
+        own["exclude"] = [*given.texts(own, "exclude"), *apart.patterns]
+        asked = {**asked, "source.exclude": own["exclude"]} if "source.exclude" in asked else asked
+    headless = apart.headless if kind == "table" else held.headless and tables
+    hints, options = hints_for(kind, path, column, headless=headless, asked=own)
     if hints.lacks and not pixels:
         raise ExtraError(
             *hints.lacks,
@@ -211,9 +217,9 @@ def suggest(
             instead=PIXELS,
         )
     known = {place for place, _ in held.strangers}
-    held.strangers += [one for one in hints.unreadable if one[0] not in known]
+    held.strangers += [one for one in (*hints.unreadable, *apart.left_out.items()) if one[0] not in known]
     head = [f"# Derived from {hints.seen}. Yours to change.", f"name = {json.dumps(chosen, ensure_ascii=False)}"]
-    blocks = [source_block(hints, kind, relative(path, folder), options), hints.features]
+    blocks = [source_block(hints, kind, relative(path, folder), options, apart.excluded()), hints.features]
     blocks += stack(hints.survey.rows, cells=hints.cells, edits=hints.edits)
     blocks += [] if hints.survey.label() else [_UNLABELLED]
     text = "\n\n".join([head[0], *given.written([head[1], *blocks], asked)]) + "\n"
@@ -363,18 +369,24 @@ def hints_for(
     usual = module.Options.model_fields[option].default if option else None
     options: dict[str, str | bool] = {option: column} if option and column and column != usual else {}
     options |= {"header": False} if headless else {}
-    bare = Recipe(
-        name="derived",
-        source=Choice(kind=kind, options={"path": whole, **options, **(asked or {})}),
-        layers=(LayerRecipe(net=Choice(kind="dense")),),
-    )
     # Without options for label and split, the items still have all of their columns.
-    source = sources.resolve(bare)
+    read = {"path": whole, **options, **(asked or {})}
+    source = _opened(kind, read)
+    dates = source.dates
+    types = {name: said for name, found in dates.items() if (said := found.said())}
+    if types:
+        source = _opened(kind, read | {"types": types | read.get("types", {})})
     if source.spans == []:  # a table without a column to learn from raises here
         raise SourceError(f"{path}: no column can be learned from")
     hints: Hints = module.suggest(whole, source.items())
     cells = 0 if source.spans is None else math.prod(source.shape)
-    return replace(hints, left_out=source.left_out, cells=cells), options
+    return replace(hints, left_out=source.left_out, cells=cells, dates=dates), options
+
+
+def _opened(kind: str, options: dict[str, Any]) -> Source:
+    """Return a source that no recipe names yet."""
+    layers = (LayerRecipe(net=Choice(kind="dense")),)
+    return sources.resolve(Recipe(name="derived", source=Choice(kind=kind, options=options), layers=layers))
 
 
 def _sniffers() -> dict[str, Sniffer]:

@@ -16,7 +16,7 @@ from aepipe.pipeline.ingest import PreviousRows, same_rows
 from aepipe.release.release import Release
 from aepipe.sources.backbone import BackboneSource
 from aepipe.sources.item import Source
-from aepipe.store import layout, reading
+from aepipe.store import layout, reading, stamps
 from aepipe.store.artifacts import Store, ref_of
 from aepipe.store.rows import read_quarantine
 
@@ -48,6 +48,7 @@ def unchanged(store: Store, release: Release, *, seconds: float = SECONDS) -> bo
             return False
         source = source.fitted(known)
         before = PreviousRows.at(store, rows, source.features())
+        before.recall(stamps.of_rows(store, release.name, rows))
         with tempfile.TemporaryDirectory() as scratch:
             found = same_rows(source, before, Path(scratch), until=time.monotonic() + seconds)
             kept = reading.facts_of(store, release.name, rows)

@@ -200,7 +200,8 @@ def publish_changes(
     if len(rows) > MOST:
         rows, codes = _merge_additions(store, rows, codes, removed)
         # Removed rows of the additions are gone with the merge; only ids of the base are still needed.
-        removed = removed[Items(release.folder("items")).places(removed)[1]]
+        base = release.folders("items")[: len(manifest.items)]
+        removed = removed[np.any([Items(one).places(removed)[1] for one in base], axis=0)]
     changed = replace(
         manifest,
         n_rows=len(index),

@@ -207,6 +207,7 @@ def _notes(name: str) -> list[str]:
     """Return what tells of the last run and addition of a collection, and the marks of its hits."""
     return [
         layout.Root.reading(name),
+        layout.Root.stamps(name),
         layout.Root.feedback(name),
         layout.Root.uploads(name),
         *(layout.Root.quarantine(one) for one in (name, f"{name}-added")),

@@ -12,7 +12,7 @@ from functools import partial
 
 from aepipe.errors import AepipeError, CorruptError, NotFoundError, QueryError, StoreError
 from aepipe.log import step
-from aepipe.release.manifest import MENDED_BY, ReleaseManifest, part_folder
+from aepipe.release.manifest import MENDED_BY, ReleaseManifest, opened_part
 from aepipe.release.release import Release
 from aepipe.store import names, registry
 from aepipe.store.artifacts import KINDS, Ref, Store
@@ -240,7 +240,7 @@ def verify(store: Store, ref: Ref) -> list[Ref]:
     checked = [ref]
     parts = ReleaseManifest.read(fresh, ref).parts
     for what, part in parts:
-        part_folder(fresh, ref, part)
+        opened_part(fresh, ref, part)
         fresh.verified(part)
         checked.append(part)
         step("verify", len(checked), len(parts) + 1, what)

@@ -2,25 +2,27 @@
 
 Schema 1 is a release as it was built. Schema 2 adds three keys at its end (``more_items``, ``more_rows``, ``changes``)
 once rows were added or removed: a version that does not know them must not open such a release. Schema 3 is either of
-them with an index in several shards: ``index`` is then a list. Each has ``words`` as its last key where the release
-answers words; a version that does not know it answers everything else. The order of keys is part of the file, because
-its bytes are sealed.
+them with an index in several shards: ``index`` is then a list. Schema 4 is any of them with items in several segments,
+one for each part of the rows: ``items`` is then a list. Each has ``words`` as its last key where the release answers
+words; a version that does not know it answers everything else. The order of keys is part of the file, because its bytes
+are sealed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aepipe.errors import CorruptError, NotFoundError
 from aepipe.store import layout, names
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import Manifest, Ref, Store
 
-BUILT, CHANGED, SHARDED = 1, 2, 3
-"""Schemas: of a release as it was built, of one that rows were added to or removed from, and of one in shards."""
+BUILT, CHANGED, SHARDED, PARTED = 1, 2, 3, 4
+"""Schemas: of a release as it was built, of one that rows were added to or removed from, of one in shards, and of one
+whose items are in several segments."""
 MENDED_BY = "go back with `aepipe rollback`, or make it again with `aepipe run`"
 
 
@@ -35,7 +37,7 @@ class ReleaseManifest:
         n_rows: rows in the index, added ones included and removed ones not.
         encoder: the model.
         codes: segments of codes; those of added rows come last, one for each of ``more_rows``.
-        items: keys and columns of the rows that the release was built from.
+        items: keys and columns of the rows that it was built from: one segment, or one for each of their parts.
         index: the index of these rows: one, or its shards in their order.
         scores: measured when the encoder went into service.
         source_rows: the rows that the release was built from.
@@ -53,7 +55,7 @@ class ReleaseManifest:
     n_rows: int
     encoder: Ref
     codes: tuple[Ref, ...]
-    items: Ref
+    items: tuple[Ref, ...]
     index: tuple[Ref, ...]
     scores: Ref
     source_rows: Ref
@@ -79,8 +81,8 @@ class ReleaseManifest:
             n_rows=body["rows"],
             encoder=Ref.parse(body["encoder"]),
             codes=_refs(body["codes"]),
-            items=Ref.parse(body["items"]),
-            index=_refs(index if isinstance(index := body["index"], list) else [index]),
+            items=_one_or_more(body["items"]),
+            index=_one_or_more(body["index"]),
             scores=Ref.parse(body["scores"]),
             source_rows=Ref.parse(body["source_rows"]),
             recipe=body["recipe"],
@@ -106,26 +108,25 @@ class ReleaseManifest:
         try:
             body = json.loads(file.read_bytes())
             schema = body["schema"]
-            if schema in (BUILT, CHANGED, SHARDED):
+            if schema in (BUILT, CHANGED, SHARDED, PARTED):
                 found = cls.parse(body)
                 return replace(found, name=names.present(store, ref, found.name))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptError(f"{file}: corrupt, not a release ({error}); promote another one") from None
-        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} to {SHARDED}")
+        raise CorruptError(f"{file}: schema {schema}; this version of aepipe reads {BUILT} to {PARTED}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that :meth:`parse` reads, its keys in the order of the file."""
-        as_built = BUILT if self.changes is None else CHANGED
         body = {
-            "schema": as_built if self.n_shards == 1 else SHARDED,
+            "schema": self._schema,
             "name": self.name,
             "fingerprint": self.fingerprint,
             "n_bits": self.n_bits,
             "rows": self.n_rows,
             "encoder": str(self.encoder),
             "codes": [str(one) for one in self.codes],
-            "items": str(self.items),
-            "index": str(self.index[0]) if self.n_shards == 1 else [str(one) for one in self.index],
+            "items": _text(self.items),
+            "index": _text(self.index),
             "scores": str(self.scores),
             "source_rows": str(self.source_rows),
             "recipe": self.recipe,
@@ -146,6 +147,14 @@ class ReleaseManifest:
         """Facts for the artifact's own manifest, so that releases can be listed without opening."""
         facts = {"name": self.name, "fingerprint": self.fingerprint, "n_bits": self.n_bits, "rows": self.n_rows}
         return facts if self.n_shards == 1 else {**facts, "shards": self.n_shards}
+
+    @property
+    def _schema(self) -> int:
+        if len(self.items) > 1:
+            return PARTED
+        if self.n_shards > 1:
+            return SHARDED
+        return BUILT if self.changes is None else CHANGED
 
     @property
     def n_shards(self) -> int:
@@ -171,7 +180,7 @@ class ReleaseManifest:
         found: dict[str, tuple[Ref, ...]] = {
             "encoder": (self.encoder,),
             "codes": self.codes,
-            "items": (self.items, *self.more_items),
+            "items": (*self.items, *self.more_items),
             "index": self.index,
             "changes": () if self.changes is None else (self.changes,),
             "scores": (self.scores,),
@@ -181,17 +190,25 @@ class ReleaseManifest:
         return [(what, ref) for what, refs in found.items() for ref in refs]
 
 
-def part_folder(store: Store, release: Ref, part: Ref) -> Path:
-    """Return the folder of one part of a release, after checking the length of its files.
+def opened_part(store: Store, release: Ref, part: Ref) -> tuple[Path, Manifest]:
+    """Return folder and manifest of a part of a release, after checking the length of its files.
 
     Raises:
         CorruptError: the part is missing or damaged.
     """
     try:
-        return store.path(part)
+        return store.opened(part)
     except NotFoundError as error:
         raise CorruptError(f"release {release.short} refers to a missing part: {error}; {MENDED_BY}") from None
 
 
 def _refs(texts: Any) -> tuple[Ref, ...]:  # noqa: ANN401  what JSON gave
     return tuple(Ref.parse(text) for text in texts)
+
+
+def _one_or_more(said: Any) -> tuple[Ref, ...]:  # noqa: ANN401  what JSON gave
+    return _refs(said if isinstance(said, list) else [said])
+
+
+def _text(refs: Sequence[Ref]) -> str | list[str]:
+    return str(refs[0]) if len(refs) == 1 else [str(one) for one in refs]

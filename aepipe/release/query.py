@@ -168,8 +168,8 @@ def _as_meant(release: Release, question: Question) -> Question:
         return question
     if release.all_parts("words"):
         return replace(question, text=words, data=words.encode())
-    why = f"words, and no file; this collection answers files, and its own rows by --key or --id{advice(release)}"
-    return replace(question, failure=ItemError(STDIN, why))
+    why = "words, and no file; this collection is asked with files, or with its own rows by --key or --id"
+    return replace(question, failure=ItemError(STDIN, f"{why}{advice(release)}"))
 
 
 def questions_from_bytes(

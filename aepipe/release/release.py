@@ -36,11 +36,12 @@ from aepipe.evaluate.calibration import Confidence
 from aepipe.index import shards
 from aepipe.index.hits import Hits, RaggedHits
 from aepipe.index.remote import Index
-from aepipe.release.manifest import ReleaseManifest, part_folder
+from aepipe.release.manifest import ReleaseManifest, opened_part
 from aepipe.store import layout, registry
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import REMEDY, mapped
-from aepipe.store.segments import CodeSegments, Items, ItemSegments, Row, ids_of
+from aepipe.store.item_segments import ItemSegments
+from aepipe.store.segments import CodeSegments, Items, Row, ids_of
 from aepipe.words import Words
 
 
@@ -75,7 +76,7 @@ class Release:
         self.store = store
         needless = {manifest.index[number] for number in without}
         needed = [part for what, part in self.parts if what != "rows" and part not in needless]
-        self._folders = {part: part_folder(store, ref, part) for part in needed}
+        self._opened = {part: opened_part(store, ref, part) for part in needed}
 
     @classmethod
     def open(cls, store: Store, name: str | None = None, *, ref: Ref | None = None) -> Release:
@@ -140,7 +141,8 @@ class Release:
     @cached_property
     def items(self) -> ItemSegments:
         """Keys and columns, mapped."""
-        return ItemSegments([Items(folder) for folder in self.folders("items")], self.removed)
+        held = [self._opened[part] for part in self.all_parts("items")]
+        return ItemSegments([Items(folder, made.facts) for folder, made in held], self.removed)
 
     @cached_property
     def segments(self) -> CodeSegments:
@@ -185,7 +187,7 @@ class Release:
 
     def folder(self, what: str) -> Path:
         """Return the folder of the first part of a kind; not of ``rows``."""
-        return self._folders[self.part(what)]
+        return self._opened[self.part(what)][0]
 
     def folders(self, what: str) -> list[Path]:
         """Return the folders of all parts of a kind, oldest first.
@@ -194,8 +196,8 @@ class Release:
             CorruptError: rows are missing.
         """
         if what == "rows":
-            return [part_folder(self.store, self.ref, part) for part in self.all_parts(what)]
-        return [self._folders[part] for part in self.all_parts(what)]
+            return [opened_part(self.store, self.ref, part)[0] for part in self.all_parts(what)]
+        return [self._opened[part][0] for part in self.all_parts(what)]
 
     @property
     def whole(self) -> Release:
@@ -322,8 +324,8 @@ class Release:
     def _check_fingerprints(self) -> None:
         """Check by their manifests that codes and index were made by the encoder."""
         for what, part in self.parts:
-            if what in {"codes", "index", "changes"} and part in self._folders:
-                self._check_fingerprint(what, self.store.manifest(part).facts["fingerprint"])
+            if what in {"codes", "index", "changes"} and part in self._opened:
+                self._check_fingerprint(what, self._opened[part][1].facts["fingerprint"])
 
     def _check_fingerprint(self, what: str, found: str) -> None:
         if found != self.fingerprint:

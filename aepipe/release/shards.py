@@ -51,7 +51,7 @@ class OneShard(Release):
         Raises:
             CorruptError: it cannot be read.
         """
-        base = hamming.open(self._folders[self.all_parts("index")[self.shard.number]])
+        base = hamming.open(self._opened[self.all_parts("index")[self.shard.number]][0])
         if self._changes is None:
             return base
         changes = self._changes / layout.Changes.INDEX

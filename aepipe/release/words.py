@@ -86,8 +86,9 @@ def advice(release: Release) -> str:
 
     backbone = release.recipe.get("features", {}).get("backbone")
     if backbone in BACKBONES:
-        named = '"imagenet" in its recipe'
-    elif backbone:
+        ask = "install the extra `words`, and run its recipe again with --set features.words=imagenet"
+        return f". To ask it in words, {ask}"
+    if backbone:
         named = "the text tower of its network in its recipe"
     elif sources.has_pictures(release.recipe["source"]["kind"]):
         named = "a network in its recipe, `[features] backbone`, and what knows words"

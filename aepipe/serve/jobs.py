@@ -6,10 +6,12 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from queue import Empty, Queue
 from typing import Any
 
 from aepipe.errors import AepipeError
+from aepipe.log import LISTENER, Progress
 from aepipe.serve.problems import OverloadedError
 
 logger = logging.getLogger("aepipe.serve")
@@ -27,6 +29,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._done: OrderedDict[Hashable, Any] = OrderedDict()
         self._asked: dict[Hashable, threading.Event] = {}
+        self._progress: dict[Hashable, Progress] = {}
         self._queue: Queue[tuple[Hashable, Callable[[], Any]] | None] = Queue()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
@@ -58,6 +61,11 @@ class Jobs:
         with self._lock:
             return self._taken(name) if name in self._done else None
 
+    def progress(self, name: Hashable) -> Progress | None:
+        """Return how far a piece of work is; None while it waits, or where it does not say."""
+        with self._lock:
+            return self._progress.get(name)
+
     def close(self) -> None:
         """Drop all work that waits; the piece in the thread goes on until the process ends."""
         while True:
@@ -78,6 +86,7 @@ class Jobs:
     def _work(self) -> None:
         while (asked := self._queue.get()) is not None:
             name, work = asked
+            LISTENER.set(partial(self._note, name))
             try:
                 found = work()
             except AepipeError as error:
@@ -89,4 +98,9 @@ class Jobs:
                 self._done[name] = found
                 while len(self._done) > KEPT:
                     self._done.popitem(last=False)
+                self._progress.pop(name, None)
                 self._asked.pop(name).set()
+
+    def _note(self, name: Hashable, progress: Progress) -> None:
+        with self._lock:
+            self._progress[name] = progress

@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from aepipe.errors import AepipeError
+from aepipe.log import Progress
 from aepipe.serve.problems import MEDIA_TYPE, RequestError, problem_of
 
 RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
@@ -50,3 +51,13 @@ def problem(error: AepipeError, instance: str, said: Sequence[str] = ()) -> Resp
     found = problem_of(error, instance, said)
     headers = error.headers if isinstance(error, RequestError) else {}
     return Response(_encoder.encode(found), found.status, headers, MEDIA_TYPE)
+
+
+def working(at: Progress | None) -> dict[str, str | int | None]:
+    """Return the body of an answer that the work has begun, and how far it is.
+
+    Args:
+        at: how far it is; None while other work is done first.
+    """
+    told: dict[str, str | int | None] = {} if at is None else {"stage": at.stage, "done": at.done, "total": at.total}
+    return {"status": "working", **told}

@@ -69,9 +69,11 @@ def resolve(recipe: Recipe) -> Source:
     """
     from aepipe import recipe as recipes
 
-    modules = kinds()
+    # All kinds are imported only where the recipe names none of them, for the message.
+    kind = recipe.source.kind
+    modules = {kind: import_module(f"{__name__}.{kind}.source")} if kind in names() else kinds()
     options = recipes.resolve({name: module.Options for name, module in modules.items()}, recipe.source, "source")
-    module = modules[recipe.source.kind]
+    module = modules[kind]
     features = recipes.options(module.Features, recipe.features, "features")
     source = module.open_source(options, features, base=recipe.file.parent, name=recipe.name)
     if options.keep == "sample":

@@ -109,7 +109,9 @@ class Nothing:
             raise ItemError(key, bad)
         there = "no such file or folder" if self.text.strip() else "no words, and no name of a file"
         more = self.advice if self.advice and not self.words and are_words(self.text) else ""
-        raise ItemError(key, f"{there}; this collection answers {answers}, and its own rows by --key or --id{more}")
+        raise ItemError(
+            key, f"{there}; this collection is asked with {answers}, or with its own rows by --key or --id{more}"
+        )
 
 
 def nothing_at(text: str, wanted: str) -> Item:

@@ -21,8 +21,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
+from aepipe.sources.dates import Written
 from aepipe.sources.files import Files
-from aepipe.sources.item import Container, Given, Item, Select
+from aepipe.sources.item import Container, Given, Item, Said, Select
 from aepipe.sources.passed_over import PassedOver
 from aepipe.store.labels import joined
 
@@ -98,7 +99,8 @@ class Options(recipe.Options):
         delimiter: between the cells of CSV; else it is told by the first lines.
         header: whether the first line of CSV has the names of the columns, which are ``column_0`` and so on without it.
         types: of columns of CSV, JSON and workbooks: ``{ zip = "text", year = "number" }``; also ``integer``, ``bool``,
-            ``date``, ``timestamp``, ``category``. Those of other columns are told by all of their values.
+            ``date``, ``timestamp``, ``category``; ``date-dmy`` and ``timestamp-dmy`` have the day first, ``-mdy`` the
+            month. Those of other columns are told by all of their values.
     """
 
     path: str
@@ -116,9 +118,7 @@ class Options(recipe.Options):
     encoding: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     header: bool | None = None
-    types: dict[str, Literal["text", "category", "number", "integer", "bool", "date", "timestamp"]] = Field(
-        default_factory=dict
-    )
+    types: dict[str, Said] = Field(default_factory=dict)
 
     @property
     def given(self) -> Given:
@@ -219,6 +219,12 @@ class ItemSource:
     def passed_over(self) -> PassedOver:
         """Files that the last iteration left out, with the reasons."""
         return self._container.passed_over
+
+    @property
+    def dates(self) -> Mapping[str, Written]:
+        """Columns of texts that are all dates, and what they tell; without label and split."""
+        found: Mapping[str, Written] = getattr(self._container, "dates", {})
+        return {name: one for name, one in found.items() if name not in self._used and name != self._options.key}
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -574,6 +580,7 @@ class Hints:
         left_out: columns that rows are not made of, or that are not kept, each with the reason.
         lacks: a package that the right recipe needs and that is not installed, and the extra that brings it.
         edits: a change of whole rows that leaves them of their kind, as a recipe writes it; empty where none is known.
+        dates: columns of text that are dates as people write them, and what they tell.
     """
 
     survey: Survey
@@ -584,3 +591,4 @@ class Hints:
     left_out: Mapping[str, str] = field(default_factory=dict)
     lacks: tuple[str, str] | None = None
     edits: str = ""
+    dates: Mapping[str, Written] = field(default_factory=dict)

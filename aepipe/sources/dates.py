@@ -1,13 +1,16 @@
 """Dates as people write them, as days since 1970.
 
 ``2024-03-01``, with a time and a zone or without; ``01.03.2024``, ``3/1/2024``, ``1 Mar 2024``, ``2024年3月1日``. A
-column decides together whether day or month comes first: a 25 is no month.
+column decides together whether day or month comes first: a 25 is no month. ``1.3.24`` is a date only where the recipe
+says so, as a number of a version looks the same.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -37,14 +40,22 @@ _FORMS = tuple(
         r"(?P<y>\d{4})年 ?(?P<m>\d{1,2})月(?: ?(?P<d>\d{1,2})日)?",
     )
 )
+_SHORT = re.compile(r"(?P<a>\d{1,2})(?P<sep>\.)(?P<b>\d{1,2})\. ?(?P<y>\d{2})" + _TIME, re.IGNORECASE)
+_LONGEST = 40
+_FEWEST = 2
 
 
-def readings(text: str) -> dict[Order, float]:
-    """Return the days since 1970 that a text may mean, by order; none where it is no date."""
+def readings(text: str, *, short: bool = False) -> dict[Order, float]:
+    """Return the days since 1970 that a text may mean, by order; none where it is no date.
+
+    Args:
+        text: that may be a date.
+        short: ``1.3.24`` is one, too.
+    """
     day = _iso_day(text)
     if day is not None:
         return {"ymd": day}
-    found = _match(text)
+    found = _match(text, short=short)
     if found is None:
         return {}
     orders: tuple[Order, ...] = ("ymd",) if found.groupdict().get("a") is None else ("dmy", "mdy")
@@ -70,12 +81,91 @@ def order_of(counts: Mapping[str, int], *, dotted: bool = False) -> Order:
     return "dmy" if days >= months else "mdy"
 
 
-def read_date(value: object, order: Order) -> float:
+@dataclass(slots=True)
+class Written:
+    """What the texts of a column tell of the dates in it.
+
+    Attributes:
+        counts: how often each :data:`Evidence` was found, among different texts.
+        first: the first date.
+        short: some are written as ``1.3.24``.
+        timed: some have a time of day.
+        dotted: all have dots.
+        vague: some lack the day, or have a zone.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+    short: bool = False
+    timed: bool = False
+    dotted: bool = True
+    vague: bool = False
+
+    def add(self, text: str) -> bool:
+        """Look at a text; tell whether it is a date."""
+        found = readings(text, short=True) if len(text) <= _LONGEST else {}
+        if not found:
+            return False
+        self.counts[evidence(found)] += 1
+        match = _match(text, short=True)
+        parts = match.groupdict() if match else {}
+        self.first = self.first or text
+        self.short = self.short or _match(text) is None
+        self.timed = self.timed or parts.get("H") is not None
+        self.dotted = self.dotted and parts.get("sep") == "."
+        day = parts.get("d") if "d" in parts else parts.get("a")
+        self.vague = self.vague or day is None or parts.get("zone") is not None
+        return True
+
+    def merged(self, other: Written) -> Written:
+        """Return both together: the column in two files."""
+        return Written(
+            self.counts + other.counts,
+            self.first or other.first,
+            self.short or other.short,
+            self.timed or other.timed,
+            self.dotted and other.dotted,
+            self.vague or other.vague,
+        )
+
+    def total(self) -> int:
+        """Return the number of different dates."""
+        return self.counts.total()
+
+    def said(self) -> str:
+        """Return the type that a recipe has to say to have dates; empty where none is sure.
+
+        Dots mean that the day is first, but where a value says otherwise. Of slashes and dashes a value has to tell.
+        """
+        days, months = self.counts["dmy"], self.counts["mdy"]
+        likely = self.dotted and not self.short  # of a number of a version, a value has to tell, too
+        if self.vague or self.total() < _FEWEST or (days and months):
+            return ""
+        if self.counts["day?"] and not (days or months or likely):
+            return ""
+        kind = "timestamp" if self.timed else "date"
+        if self.short or not self.dotted or months:
+            kind += "-mdy" if months else "-dmy" if days or self.counts["day?"] else ""
+        return kind
+
+    def unsure(self) -> bool:
+        """Whether no value tells if the day is first."""
+        return not (self.said() or self.vague or self.short) and self.counts["day?"] == self.total()
+
+
+def order_said(said: str) -> Order | None:
+    """Return the order that a type of a recipe says: ``date-dmy``; None where it says none."""
+    order = said.partition("-")[2]
+    return "dmy" if order == "dmy" else "mdy" if order == "mdy" else None
+
+
+def read_date(value: object, order: Order, *, short: bool = False) -> float:
     """Return a date as days since 1970, the time of day as a part of one.
 
     Args:
         value: a date, or the text of one.
         order: of the column; texts that tell it themselves do not need it.
+        short: ``1.3.24`` is one, too.
 
     Raises:
         ValueError: it is no date.
@@ -85,7 +175,7 @@ def read_date(value: object, order: Order) -> float:
     day = _iso_day(value) if isinstance(value, str) else None
     if day is not None:
         return day
-    found = _match(value) if isinstance(value, str) else None
+    found = _match(value, short=short) if isinstance(value, str) else None
     moment = _moment(found, order) if found else None
     if moment is None:
         raise ValueError(f"{value!r} is no date")
@@ -147,9 +237,10 @@ def _iso_day(text: str) -> float | None:
         return None
 
 
-def _match(text: str) -> re.Match[str] | None:
+def _match(text: str, *, short: bool = False) -> re.Match[str] | None:
     text = text.strip()
-    return next((found for form in _FORMS if (found := form.fullmatch(text))), None)
+    forms = (*_FORMS, _SHORT) if short else _FORMS
+    return next((found for form in forms if (found := form.fullmatch(text))), None)
 
 
 def _moment(found: re.Match[str], order: str) -> datetime | None:

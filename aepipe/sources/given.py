@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aepipe.sources.item import Given, Select
@@ -73,17 +74,31 @@ def written(blocks: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
         settings: values by the path of their key.
     """
     found = [block.split("\n") for block in blocks if block]
-    for key, value in settings.items():
+    for key, value in _one_by_one(settings):
         if not is_written(key):
             continue
         table, dot, rest = key.partition(".")
-        line = f"{rest if dot else key} = {toml(value)}{AS_ASKED}"
+        line = f"{'.'.join(map(key_of, rest.split('.'))) if dot else key} = {toml(value)}{AS_ASKED}"
         own = found[0] if not dot else next((one for one in found if _heads(one[0], table)), None)
         if own is None:
             found.append([f"[{table}]", line])
         else:
             _put(own, line)
     return ["\n".join(block) for block in found]
+
+
+def key_of(name: str) -> str:
+    """Return a name as a key of TOML."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+def _one_by_one(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the settings; those of types column by column, as the recipe says more of them."""
+    for key, value in settings.items():
+        if key == "source.types" and isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", one) for name, one in value.items())
+        else:
+            yield key, value
 
 
 def toml(value: object) -> str:
@@ -102,12 +117,22 @@ def _heads(line: str, table: str) -> bool:
 
 
 def _put(block: list[str], line: str) -> None:
-    """Put a line in place of that of the same key, else behind the last one that is no comment."""
-    first = line.partition(" = ")[0].partition(".")[0]
-    same = [number for number, other in enumerate(block) if other.partition("=")[0].strip().partition(".")[0] == first]
-    dotted = [number for number in same if block[number].endswith(AS_ASKED) and "." in line.partition(" = ")[0]]
-    if same and not dotted:
+    """Put a line in place of those of the same key, else behind the last one that is no comment.
+
+    A key inside a table takes the place of the whole table, but leaves other keys inside it: ``types.zip``.
+    """
+    key = line.partition(" = ")[0]
+    keys = [other.partition(" = ")[0].strip() for other in block]
+    inside = "." in key
+    same = [
+        n
+        for n, one in enumerate(keys)
+        if one in {key, key.partition(".")[0]} or (not inside and one.startswith(f"{key}."))
+    ]
+    if same:
         block[same[0]] = line
+        for number in reversed(same[1:]):
+            del block[number]
         return
     lines = [number for number, other in enumerate(block) if not other.startswith("#")]
     block.insert(lines[-1] + 1, line)

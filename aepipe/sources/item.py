@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import numpy as np
@@ -18,6 +18,8 @@ from aepipe.sources.passed_over import PassedOver
 if TYPE_CHECKING:
     import pyarrow as pa
     from PIL.Image import Image
+
+    from aepipe.sources.dates import Written
 
 Reader = Callable[[str], bytes]
 """Returns the bytes of the item with that key; raises :class:`ItemError` or OSError."""
@@ -110,6 +112,10 @@ class Source(Protocol):
     @property
     def dtype(self) -> str:
         """Element type of one row, as numpy names it: ``uint8``."""
+
+    @property
+    def dates(self) -> Mapping[str, Written]:
+        """Columns of tables in text that are dates as people write them, and what they tell."""
 
     @property
     def spans(self) -> list[dict[str, Any]] | None:
@@ -232,6 +238,13 @@ class Select:
 
 ONLY_TABLE = Select()
 """The only table of a database; and nothing special of other files."""
+
+
+Ordered = Literal["date-dmy", "date-mdy", "timestamp-dmy", "timestamp-mdy"]
+"""Dates and times whose day, or month, is first."""
+Said = Literal["text", "category", "number", "integer", "bool", "date", "timestamp", Ordered]
+"""What a recipe can say of a column."""
+SAID: tuple[str, ...] = get_args(Said)
 
 
 @dataclass(frozen=True, slots=True)

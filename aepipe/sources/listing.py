@@ -218,6 +218,25 @@ def read(folder: Path, names: Sequence[str]) -> Iterator[Item]:
     return items_of(about(folder), names, readers(folder))
 
 
+class Stamps:
+    """Stamps of items, one after the other; files that have changed since it was made have none.
+
+    Bytes stay the same as long as a stamp does: it is of the key, what reads the item, and size and times of its file.
+    """
+
+    def __init__(self) -> None:
+        self._files, self._fresh = _Files(), time.time() - FRESH
+
+    def of(self, item: Item) -> int:
+        """Return the stamp of an item, 64 bits, in any thread; 0 where nothing tells that its bytes stay the same."""
+        if isinstance(item.reader, InMemory) or not _can_be_written(item.reader):
+            return 0
+        stamp, changed = self._files.stamp(item.reader)
+        if not 0 < changed <= self._fresh:
+            return 0
+        return key_hash(f"{item.key}\0{_written(item.reader)}\0{stamp}")
+
+
 class _Files:
     """The files behind readers; one that many items are in is looked at once."""
 
@@ -241,14 +260,16 @@ class _Files:
         return f"[{', '.join(found)}]", newest
 
     def _of_file(self, path: str) -> tuple[str, float]:
-        if path != self._last[0]:
+        last = self._last  # another thread may replace it
+        if path != last[0]:
             try:
                 about = os.stat(path)
                 times = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
-                self._last = (path, times, max(about.st_mtime, about.st_ctime))
+                last = (path, times, max(about.st_mtime, about.st_ctime))
             except (OSError, ValueError):  # whoever reads it says so
-                self._last = (path, "gone", 0.0)
-        return self._last[1:]
+                last = (path, "gone", 0.0)
+            self._last = last
+        return last[1:]
 
 
 def _fields(kind: type) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ from aepipe.sources.files import InMemory, Refused, WholeFile, is_large
 from aepipe.sources.item import Decode, Item, Source
 
 Find: TypeAlias = Callable[[str, bytes], int]
+Seen: TypeAlias = Callable[[Item], "tuple[int, int, bytes]"]
+"""Returns the stamp of an item, and the number and sha256 of its row where that tells; else -1 and no bytes."""
 DUPLICATE = "duplicate key"
 """The reason why the second item with a key is not read."""
 _CHUNK = 16  # items that a thread takes at once
@@ -49,6 +51,7 @@ class Outcome:
         known: the number that ``find`` returned; -1 for a row that is not known.
         reason: why it has no row; None where it has one.
         empty: it can be read, but has nothing in it: it is passed over, and is no bad item.
+        stamp: that it had before it was read; 0 where there is none.
     """
 
     item: Item
@@ -57,6 +60,7 @@ class Outcome:
     known: int = -1
     reason: str | None = None
     empty: bool = False
+    stamp: int = 0
 
 
 def read_all(
@@ -66,6 +70,7 @@ def read_all(
     *,
     items: Iterator[Item] | None = None,
     threads: int = 0,
+    seen: Seen | None = None,
 ) -> Iterator[Outcome]:
     """Read, hash and decode the items of a source in many threads.
 
@@ -76,13 +81,14 @@ def read_all(
         row: makes rows of bytes, in any thread; where it is None, the source does.
         items: some of the source's; where it is None, all of them.
         threads: to decode with; 0 takes what the source says.
+        seen: tells of an item that need not be read, and has its stamp; where it is None, all are read.
 
     Returns:
         The outcomes in the source's order, whatever the number of threads. Only a bounded number of items is under way.
     """
 
     def work(items: list[Item]) -> list[Outcome]:
-        return [_read(item, row or source.row, find or _unknown) for item in items]
+        return [_read(item, row or source.row, find or _unknown, seen) for item in items]
 
     threads = threads or source.workers or len(os.sched_getaffinity(0))
     # The source is iterated in this thread only: its iterator need not be safe for many.
@@ -118,8 +124,12 @@ def _unknown(_: str, __: bytes) -> int:
     return -1
 
 
-def _read(item: Item, row: Decode, find: Find) -> Outcome:
+def _read(item: Item, row: Decode, find: Find, seen: Seen | None) -> Outcome:
     """Read, hash, and decode one item unless its features are known."""
+    # The stamp comes first: a file that changes while it is read has another one the next time.
+    stamp, known, sha256 = (0, -1, b"") if seen is None else seen(item)
+    if known >= 0:
+        return Outcome(_without_bytes(item), sha256, None, known, stamp=stamp)
     try:
         with _ONE_AT_A_TIME if is_large(item.reader) else nullcontext():
             data = item.read()
@@ -129,7 +139,7 @@ def _read(item: Item, row: Decode, find: Find) -> Outcome:
             del data
     except ItemError as error:
         return Outcome(_without_bytes(item), reason=error.reason, empty=isinstance(error, EmptyItemError))
-    return Outcome(_without_bytes(item), sha256, features, known)
+    return Outcome(_without_bytes(item), sha256, features, known, stamp=stamp)
 
 
 def _without_bytes(item: Item) -> Item:

@@ -16,6 +16,7 @@ from aepipe.sources.streams import opened
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from aepipe.sources.dates import Written
     from aepipe.sources.files import Files
     from aepipe.sources.item import Container, Item
 
@@ -47,6 +48,11 @@ class Pieces:
     def notes(self) -> Sequence[str]:
         """What was guessed of the files, in words."""
         return getattr(self._whole, "notes", ())
+
+    @property
+    def dates(self) -> Mapping[str, Written]:
+        """Columns of tables that are dates as people write them, and what they tell."""
+        return getattr(self._whole, "dates", {})
 
     def keep_types(self, known: pa.Schema) -> None:
         """Let columns of tables have the types of other rows, where the values fit."""

@@ -46,6 +46,7 @@ class Reading:
         kind: of its values; None where it is not learned from.
         decimal: sign of its numbers, where some are not as Python writes them; None where all are.
         order: of day and month in its dates.
+        short: ``1.3.24`` is one of them.
         reason: why it is not learned from.
         strays: cells that are not of the kind, and count as missing.
         examples: the first of them, each with its place.
@@ -56,6 +57,7 @@ class Reading:
     kind: Kind | None
     decimal: Decimal | None = None
     order: Order = "ymd"
+    short: bool = False
     reason: str = ""
     strays: int = 0
     examples: tuple[tuple[str, str], ...] = ()
@@ -69,7 +71,7 @@ class Reading:
             TypeError, ValueError: it is not one.
         """
         if self.kind == "date":
-            return dates.read_date(value, self.order)
+            return dates.read_date(value, self.order, short=self.short)
         if self.decimal is None or not isinstance(value, str):
             return notation.number(value)
         return notation.read_number(value, self.decimal)
@@ -100,6 +102,7 @@ class Tally:
 
     Attributes:
         name: of the column.
+        said: the order of its dates, where the recipe says it; then ``1.3.24`` is one, too.
         values: how often each value occurs, while they are few.
         many: there are too many for a category, and they are no longer counted.
         count: values in all, without the missing ones.
@@ -113,6 +116,7 @@ class Tally:
     """
 
     name: str
+    said: Order | None = None
     values: Counter[str] = field(default_factory=Counter)
     many: bool = False
     count: int = 0
@@ -263,7 +267,7 @@ class Tally:
             if learn and found not in {"comma", "comma!"}:
                 self.sums["."].add(notation.read_number(text, "."))
             return True
-        days = dates.readings(text)
+        days = dates.readings(text, short=self.said is not None)
         if days:
             self.dates[dates.evidence(days)] += 1
             self._dotted = self._dotted or "." in text[:3]
@@ -312,19 +316,20 @@ class Tally:
 
     def _as_date(self) -> Reading:
         """Return how the column is read as dates."""
-        order = dates.order_of(self.dates, dotted=self._dotted)
+        order = self.said or dates.order_of(self.dates, dotted=self._dotted)
         other = self.dates["mdy"] if order == "dmy" else self.dates["dmy"] if order == "mdy" else 0
         numbers = sum(self.signs.values())
         strays = self.strangers + numbers + other
         examples = [one for found, one in self._first.items() if found != "date"] if numbers else []
         examples += self._named_words()
         notes: list[str] = []
-        if self.dates["day?"] and not self.dates["dmy"] and not self.dates["mdy"]:
+        if self.dates["day?"] and not self.dates["dmy"] and not self.dates["mdy"] and not self.said:
             first = "day" if order == "dmy" else "month"
             notes = [f"column {self.name!r}: dates with the {first} first, as {self._first['date'][0]!r}: a guess"]
         return Reading(
             "date",
             order=order,
+            short=self.said is not None,
             strays=strays,
             examples=tuple(examples[:NAMED]),
             notes=(*notes, *self._stray_notes("date", strays, examples)),

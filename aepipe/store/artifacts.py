@@ -42,6 +42,7 @@ from aepipe.store.io import (
 logger = logging.getLogger(__name__)
 
 KINDS = layout.KINDS
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 LISTS = frozenset({"rows"})
 """Kinds that may be a list of other artifacts, which belong to them: ``parts`` among their inputs."""
 
@@ -214,7 +215,6 @@ class Store:
             CorruptError: the manifest is not what was written.
             StoreError: the system refused to read it.
         """
-        file = self.root / ref.kind / ref.digest / layout.MANIFEST
         try:
             body = json.loads(self.backend.manifest(str(ref)))
             seal = body.pop("seal")
@@ -222,6 +222,7 @@ class Store:
         except FileNotFoundError:
             raise NotFoundError(f"{ref.kind}/{ref.short} is not in the store {self.address}") from None
         except OSError as error:
+            file = self.root / ref.kind / ref.digest / layout.MANIFEST
             raise unread(file, error, _corrupt(file, f"it cannot be read ({error.strerror})")) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
@@ -241,11 +242,16 @@ class Store:
             CorruptError: a file is missing or has another length.
             StoreError: the system refused to look at one.
         """
+        return self.opened(ref, with_parts=with_parts)[0]
+
+    def opened(self, ref: Ref, *, with_parts: bool = True) -> tuple[Path, Manifest]:
+        """Return an artifact's folder and manifest; see :meth:`path`."""
         made = self.manifest(ref)
         folder = self.backend.fetched(str(ref), made.outputs)
+        within = f"{folder}{os.sep}"  # a path for each file would take ten times as long as the look at it
         for name, sealed in made.outputs.items():
             try:
-                about = (folder / name).stat()
+                about = os.stat(within + name)
             except OSError as error:
                 raise unread(folder / name, error, _corrupt(folder / name, "it is missing")) from None
             if not stat.S_ISREG(about.st_mode):
@@ -258,7 +264,7 @@ class Store:
                 self.path(part)
             except NotFoundError as error:
                 raise CorruptError(_named(folder / layout.MANIFEST, f"its part {error}")) from None
-        return folder
+        return folder, made
 
     def check_lengths(self, ref: Ref) -> None:
         """Check the length of every file of an artifact, where the store keeps it.
@@ -372,7 +378,7 @@ def ref_of(kind: str, inputs: Mapping[str, Any]) -> Ref:
 
 def digest_of(value: object) -> str:
     """Return the sha256 of a value's canonical JSON, as hex."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
 def _named(file: Path, what: str) -> str:

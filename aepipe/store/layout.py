@@ -46,6 +46,7 @@ class Root:
     REMOVAL: Final = ".removal"  # among these: held by whoever removes an artifact, and shared by whoever uses one
     WORK: Final = "work"  # checkpoints of training that was interrupted
     FEATURES: Final = "features"  # caches of what a frozen network says of an item
+    GRAPHS: Final = "graphs"  # caches of exported networks, without their weights
     TEXTS: Final = "texts"  # encoders of short texts, unpacked, by which words are known
     NAMES: Final = "names.json"  # present names of releases whose collection was renamed
     FEEDBACK: Final = "feedback"  # for each collection a file of marks of hits, a line each, and a folder of uploads
@@ -94,6 +95,11 @@ class Root:
     def reading(name: str) -> str:
         """Return the file with what the last run of a collection read, and what it did not."""
         return f"reading-{name}.json"
+
+    @staticmethod
+    def stamps(name: str) -> str:
+        """Return the file with stamps of the files that the last run of a collection read; it may be lost."""
+        return f"stamps-{name}.bin"
 
 
 class Backbone:

@@ -4,7 +4,7 @@ A segment of codes holds ``ids.npy``, int64[N] ascending; ``codes.npy``, uint8[N
 :mod:`aepipe.codes.bitcodes`; and, where the recipe keeps embeddings, ``embedding.npy``, int8[N, H], as in
 :mod:`aepipe.codes.encoder`. A segment of items holds ids, and each of key, place, label, split and the source's own
 columns as :class:`Strings`: one blob of UTF-8 and the offsets into it, memory-mapped, so that a query reads the ten
-strings that it shows and not a table of a million.
+strings that it shows and not a table of a million. :mod:`aepipe.store.item_segments` reads several of them as one.
 
 Legend: N rows or strings, W bytes of a code, K bits, H width of an embedding.
 """
@@ -12,13 +12,11 @@ Legend: N rows or strings, W bytes of a code, K bits, H width of an embedding.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from itertools import compress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +27,15 @@ from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.io import array_in, damaged, mapped
-from aepipe.store.labels import parted, shown
 from aepipe.store.strings import Strings
 
 BLOCK = 8192
 """Embeddings that are copied at a time."""
 FEW = 1 << 12
 """Distinct values of a column, up to which the number of each row's value is kept once it is known."""
-ROW = ("key", "label", "split", "place")
-"""What a row has besides its id and the source's own columns."""
+IDS, KEYS, ROOTS = "ids", "keys", "roots"
+"""Of the facts of a segment of items that is one of many: its first and last id and key, and the number of folders that
+it names."""
 
 Places: TypeAlias = NDArray[np.int64]
 
@@ -53,6 +51,11 @@ def ids_of(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
     except OverflowError:
         largest = max(map(int, given), key=abs)
         raise QueryError(f"no row has the id {largest}: ids are below 2^63") from None
+
+
+def bounds_of(ids: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the first and the last of ascending ids; 0 and -1 where there are none."""
+    return (int(ids[0]), int(ids[-1])) if len(ids) else (0, -1)
 
 
 def positions(own: NDArray[np.int64], ids: NDArray[np.int64]) -> Places:
@@ -87,8 +90,7 @@ class CodeSegments:
             for name in (layout.Codes.CODES, encoders.FILE)
         )
         # A large collection has a segment for each of its parts, of which a few rows are in one or two.
-        bounds = [(own[0], own[-1]) if len(own) else (0, -1) for own in self._ids]
-        self._bounds = np.array(bounds, np.int64).reshape(-1, 2)
+        self._bounds = np.array([bounds_of(own) for own in self._ids], np.int64).reshape(-1, 2)
 
     @classmethod
     def open(cls, store: Store, refs: Sequence[Ref]) -> CodeSegments:
@@ -190,204 +192,62 @@ class LazyCodes:
         return self._segments.of(self._ids[rows])
 
 
-class ItemSegments:
-    """Keys and columns of all rows of a release, minus removed rows.
-
-    Args:
-        parts: the segments; each has larger ids than those before it, and the same columns.
-        removed: int64[n], ascending, the ids of the removed rows.
-    """
-
-    def __init__(self, parts: Sequence[Items], removed: NDArray[np.int64]) -> None:
-        self.columns = parts[0].columns
-        self.root = parts[0].root
-        self.roots = tuple(dict.fromkeys(root for part in parts for root in part.roots))
-        self._parts = parts
-        self._removed = removed
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts)) - len(self._removed)
-
-    @cached_property
-    def ids(self) -> NDArray[np.int64]:
-        """All ids, int64[N], ascending."""
-        if len(self._parts) == 1 and not len(self._removed):
-            return self._parts[0].ids
-        return np.concatenate([part.ids[left] for part, left in zip(self._parts, self._left, strict=True)])
-
-    def rows(self, ids: NDArray[np.int64] | Sequence[int]) -> list[Row]:
-        """Return some rows, in the order of ``ids``.
-
-        Raises:
-            QueryError: an id is not present.
-        """
-        wanted = ids_of(ids)
-        key, label, split, place, *own = self.table(ROW + self.own_columns, wanted)
-        columns = [dict(zip(self.columns, values, strict=True)) for values in zip(*own, strict=True)]
-        return [
-            Row(number, name or "", shown(text), of, at or "", about, parted(text))
-            for number, name, text, of, at, about in zip(
-                wanted.tolist(), key, label, split, place, columns or ({} for _ in key), strict=True
-            )
-        ]
-
-    @cached_property
-    def own_columns(self) -> tuple[str, ...]:
-        """The names by which :meth:`table` has the source's own columns, in their order."""
-        return tuple(f"column.{number}" for number in range(len(self.columns)))
-
-    def check(self, ids: NDArray[np.int64]) -> None:
-        """Check that all ids are present.
-
-        Raises:
-            QueryError: an id is not present.
-        """
-        self._places(ids)
-
-    def texts(self, name: str, ids: NDArray[np.int64] | Sequence[int]) -> list[str | None]:
-        """Return ``key``, ``place``, ``label`` or ``split`` of some rows, in the order of ``ids``.
-
-        Raises:
-            QueryError: an id is not present.
-        """
-        return self.table((name,), ids_of(ids))[0]
-
-    def table(self, names: Sequence[str], ids: NDArray[np.int64]) -> list[list[str | None]]:
-        """Return some columns of some rows, each in the order of ``ids``.
-
-        Args:
-            names: ``key``, ``place``, ``label``, ``split`` or those of :attr:`own_columns`.
-            ids: int64[n].
-
-        Raises:
-            QueryError: an id is not present.
-        """
-        parts, places = self._places(ids)
-        if len(self._parts) == 1:
-            return [self._parts[0].some(name, places) for name in names]
-        strings = [[part.strings(name) for part in self._parts] for name in names]
-        at = list(zip(parts.tolist(), places.tolist(), strict=True))
-        return [[own[part][place] for part, place in at] for own in strings]
-
-    def column(self, name: str) -> Iterator[str | None]:
-        """Yield ``key``, ``place``, ``label`` or ``split`` of all rows, in ascending order of id."""
-        for part, left in zip(self._parts, self._left, strict=True):
-            yield from compress(part.strings(name), left)
-
-    def values(self, name: str) -> tuple[list[str | None], NDArray[np.int32]]:
-        """Return the distinct values of a column, and the number of each row's value.
-
-        A column of few values is read by their numbers from then on.
-
-        Args:
-            name: ``key``, ``place``, ``label`` or ``split``.
-
-        Returns:
-            M texts; int32[N], in ascending order of id.
-        """
-        if len(self._parts) == 1 and not len(self._removed):
-            return self._parts[0].values(name)
-        numbers: dict[str | None, int] = {}
-        found = [np.zeros(0, np.int32)]
-        for part, left in zip(self._parts, self._left, strict=True):
-            found += [own[left[start : start + len(own)]] for start, own in part.strings(name).numbered(numbers)]
-        return list(numbers), np.concatenate(found)
-
-    def find(self, key: str) -> int | None:
-        """Return the id of a key; None where it is not present."""
-        for part in self._parts:
-            found = part.find(key)
-            if found is not None and not self._gone(np.array([found])).any():
-                return found
-        return None
-
-    def keys_from(self, text: str) -> Iterator[str]:
-        """Yield the keys that begin with a text, those of each segment in their order."""
-        for part in self._parts:
-            yield from (key for row, key in part.keys_from(text) if not self._gone(part.ids[row : row + 1]).any())
-
-    def id_of(self, key: str) -> int:
-        """Return the id of a key.
-
-        Raises:
-            QueryError: the key is not present.
-        """
-        found = self.find(key)
-        if found is None and not key.isascii():
-            # A Mac writes é as two letters, and most other systems as one; both look the same.
-            forms = (self.find(unicodedata.normalize(form, key)) for form in ("NFC", "NFD"))
-            found = next((one for one in forms if one is not None), None)
-        if found is None:
-            like = next((text for text in self.column("key")), "")
-            raise QueryError(f"no row has the key {key!r}: {self._range()}, and keys are like {like!r}")
-        return found
-
-    @property
-    def _left(self) -> list[NDArray[np.bool_]]:
-        return [~self._gone(part.ids) for part in self._parts]
-
-    def _gone(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which ids were removed, bool[n]."""
-        if not len(self._removed):
-            return np.zeros(len(ids), bool)
-        places = np.minimum(np.searchsorted(self._removed, ids), len(self._removed) - 1)
-        gone: NDArray[np.bool_] = self._removed[places] == ids
-        return gone
-
-    def _places(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the part of each id, int64[n], and the position in it, int64[n].
-
-        Raises:
-            QueryError: an id is not present.
-        """
-        if len(self._parts) == 1 and not len(self._removed):
-            places, known = self._parts[0].places(wanted)
-            if known.all():
-                return np.zeros(len(wanted), np.int64), places
-        parts, places = np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
-        for number, part in enumerate(self._parts):
-            found, here = part.places(wanted)
-            parts[here], places[here] = number, found[here]
-        if len(self._removed):
-            parts[self._gone(wanted)] = -1
-        if (parts < 0).any():
-            raise QueryError(f"no row has the id {wanted[parts < 0][0]}: {self._range()}")
-        return parts, places
-
-    def _range(self) -> str:
-        if not len(self):
-            return "the release has no rows"
-        gaps = ", not all of them" if int(self.ids[-1]) - int(self.ids[0]) >= len(self) else ""
-        return f"the release has {len(self):,} rows with ids from {self.ids[0]} to {self.ids[-1]}{gaps}"
-
-
 class Items:
     """Keys and columns of the N rows of one segment, in ascending order of id.
 
-    Attributes:
-        ids: int64[N], ascending.
-        columns: names of the source's own columns.
-        root: the folder that places are relative to.
-        roots: other folders that originals may lie in.
+    Args:
+        folder: of the segment.
+        said: facts of the segment; with those of :attr:`facts`, its files are opened when they are used.
 
     Raises:
         CorruptError: the folder does not hold items.
     """
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            metadata = json.loads((folder / layout.Items.CARD).read_bytes())
-            self.ids = mapped(folder / layout.Items.IDS)
-            self.columns: list[str] = metadata["columns"]
-            self.root = Path(metadata["root"])
-            self.roots = tuple(Path(one) for one in metadata.get("roots", ()))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptError(
-                f"{folder}: corrupt, not the items of a release: {error}; delete it and run again"
-            ) from None
+    def __init__(self, folder: Path, said: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
+        self._said = said if said and IDS in said else None
+        if self._said is None:
+            self._card, self.ids  # noqa: B018  what is damaged is named now
         self._strings: dict[str, Strings] = {}
         self._few: dict[str, tuple[list[str | None], NDArray[np.int32]]] = {}
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids, int64[N], ascending."""
+        return mapped(self._folder / layout.Items.IDS)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The first and the last id; 0 and -1 where there are no rows."""
+        if self._said is not None:
+            first, last = self._said[IDS]
+            return first, last
+        return bounds_of(self.ids)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the source's own columns."""
+        return self._card[0]
+
+    @property
+    def root(self) -> Path:
+        """The folder that places are relative to."""
+        return self._card[1]
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Other folders that originals may lie in."""
+        return () if self._said is not None and not self._said.get(ROOTS) else self._card[2]
+
+    @cached_property
+    def _card(self) -> tuple[list[str], Path, tuple[Path, ...]]:
+        try:
+            said = json.loads((self._folder / layout.Items.CARD).read_bytes())
+            return said["columns"], Path(said["root"]), tuple(Path(one) for one in said.get("roots", ()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptError(
+                f"{self._folder}: corrupt, not the items of a release: {error}; delete it and run again"
+            ) from None
 
     @staticmethod
     def write(
@@ -419,7 +279,7 @@ class Items:
         (folder / layout.Items.CARD).write_text(json.dumps(metadata), encoding="utf-8")
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.ids) if self._said is None else int(self._said["rows"])
 
     def places(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the positions of some ids, int64[n], and which of them are present, bool[n]."""
@@ -436,6 +296,29 @@ class Items:
         if rank == len(self._key_order) or self.strings("key").raw(self._row_at(rank)) != wanted:
             return None
         return int(self.ids[self._row_at(rank)])
+
+    def spans(self, key: str) -> bool:
+        """Say whether a key lies between the first and the last one, in the order of their bytes."""
+        if not len(self):
+            return False
+        first, last = self._ends
+        return first <= _bytes(key) <= last
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Facts of a segment that is one of many, by which it is opened only for rows it may have."""
+        found: dict[str, Any] = {IDS: bounds_of(self.ids)}
+        found |= {KEYS: [_text(one) for one in self._ends]} if len(self) else {}
+        return found | ({ROOTS: len(self.roots)} if self.roots else {})
+
+    @cached_property
+    def _ends(self) -> tuple[bytes, bytes]:
+        """The first and the last key; the segment has some."""
+        if self._said is not None and KEYS in self._said:
+            first, last = map(_bytes, self._said[KEYS])
+            return first, last
+        keys = self.strings("key")
+        return keys.raw(self._row_at(0)), keys.raw(self._row_at(len(self._key_order) - 1))
 
     def keys_from(self, text: str) -> Iterator[tuple[int, str]]:
         """Yield position and key of the rows whose keys begin with a text, in the order of keys."""
@@ -520,6 +403,10 @@ class Row:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def _order_of(keys: Strings) -> NDArray[np.int64]:

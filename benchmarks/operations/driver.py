@@ -72,6 +72,7 @@ class MadeUp:
     kept: float = 1.0
     passed_over: PassedOver = field(default_factory=PassedOver)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:

@@ -1,10 +1,10 @@
-"""Processor seconds of a cold query of a release whose codes are in several segments, as those of parts are.
+"""Processor seconds of a cold query of a release whose codes and items are in several segments, as those of parts are.
 
     python -m benchmarks.scale.segments [--rows 300000] [--segments 1 16 64 256] [--runs 15]
 
 Codes, embeddings and keys are made up; the encoder is real. Releases of the same rows differ only in the segments of
-their codes. ``aepipe query picture.png -k 10`` runs in processes of its own, which take turns; it opens every segment,
-and reads the embeddings of 500 hits, which lie in all of them.
+their codes and of their items. ``aepipe query picture.png -k 10`` runs in processes of its own, which take turns; it
+opens every segment, and reads the embeddings of 500 hits, which lie in all of them, and the keys and labels of ten.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -23,10 +24,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from aepipe.release.manifest import ReleaseManifest
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
 from benchmarks.common import Row, add_output, describe, write
-from benchmarks.made_up import make_release
+from benchmarks.made_up import make_items, make_release
 
 PACKAGES = ("numpy", "onnxruntime", "faiss-cpu")
 FILES = ("ids.npy", "codes.npy", "embedding.npy")
@@ -57,22 +59,24 @@ def main() -> None:
 
 
 def cut(store: Store, count: int) -> str:
-    """Put a release into service whose codes are in some segments, and return its name."""
+    """Put a release into service whose codes and items are in some segments, and return its name."""
     before = registry.current(store, "benchmark")
     assert before is not None
     body = json.loads((store.path(before) / "release.json").read_bytes())
     whole = Ref.parse(body["codes"][0])
     arrays, facts = [np.load(store.path(whole) / name, mmap_mode="r") for name in FILES], store.manifest(whole).facts
     bounds = np.linspace(0, len(arrays[0]), count + 1).astype(int).tolist()
-    refs = []
+    codes, items = list[Ref](), list[Ref]()
     for number, (start, stop) in enumerate(pairwise(bounds)):
+        items.append(make_items(store, np.arange(start, stop)))
         with store.draft("segment") as draft:
             for name, array in zip(FILES, arrays, strict=True):
                 np.save(draft.path / name, array[start:stop])
-            refs.append(str(draft.finish({"segment": number, "of": count}, facts | {"rows": stop - start})))
+            codes.append(draft.finish({"segment": number, "of": count}, facts | {"rows": stop - start}))
     name = f"in-{count}"
+    manifest = replace(ReleaseManifest.parse(body), name=name, codes=tuple(codes), items=tuple(items))
     with store.draft("release") as draft:
-        (draft.path / "release.json").write_text(json.dumps(body | {"codes": refs, "name": name}))
+        manifest.write(draft.path)
         registry.promote(store, name, draft.finish({"benchmark": name}), why="benchmark")
     return name
 

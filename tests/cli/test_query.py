@@ -135,8 +135,24 @@ def test_confidence_is_that_of_the_cosine_and_of_the_distance_where_there_is_non
     (fast,) = _lines(aepipe("query", boot, "--json", "--fast").stdout)
     assert isinstance(fast["hits"], list)
     assert all(hit["confidence"] == round(1 - 0.01 * hit["distance"], 6) for hit in fast["hits"])
-    assert "confidence" in aepipe("query", boot).stdout
+    table = aepipe("query", boot)
+    assert "confidence" in table.stdout
+    assert "low confidence" not in table.stderr
     assert "confidence" not in aepipe("query", boot, "--bits", 20).stdout, "not measured for the first bits"
+
+
+def test_a_low_confidence_is_explained_next_to_a_table(
+    aepipe: Aepipe, boot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def low(scores: dict[str, Any]) -> dict[str, Any]:
+        found = measured(scores)
+        curve = {"n_queries": 200, "distance": [0.2] * 65, "apart": [0.5], "cosine": [0.2]}
+        return {**found, "calibration": {**found["calibration"], "meaning": "neighbour", "curves": {"items": curve}}}
+
+    with_scores(monkeypatch, low)
+    said = aepipe("query", boot).stderr
+    assert "low confidence: of rows as near to a question as these, less than half are among its nearest" in said
+    assert "low confidence" not in aepipe("query", boot, "--json").stderr
 
 
 def test_confidence_is_that_of_the_kind_of_question(
@@ -317,7 +333,7 @@ def test_an_earlier_contact_sheet_in_the_asked_folder_is_overwritten_and_not_ask
 def test_words_out_of_a_pipe_are_no_picture(aepipe: Aepipe) -> None:
     found = aepipe("query", "-", stdin=b"a red boot\n")
     assert found.exit_code == 2
-    assert found.stderr.startswith("aepipe: -: words, and no file; this collection answers files")
+    assert found.stderr.startswith("aepipe: -: words, and no file; this collection is asked with files")
 
 
 def test_unreadable_pictures_are_reported_and_the_others_answered(aepipe: Aepipe, boot: Path, tmp_path: Path) -> None:

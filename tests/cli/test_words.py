@@ -68,15 +68,15 @@ def test_other_words_are_answered_beside_those_that_are_not_in_utf_8(aepipe: Aep
 def test_empty_words_are_no_words(aepipe: Aepipe, colours: Store, text: str) -> None:
     found = aepipe("query", text, home=colours)
     assert found.exit_code == 2
-    assert f'"{text[:1]}": no words, and no name of a file; this collection answers words, files' in found.stderr
+    assert f'"{text[:1]}": no words, and no name of a file; this collection is asked with words, files' in found.stderr
 
 
 def test_a_missing_file_is_told_that_words_are_answered(aepipe: Aepipe, colours: Store) -> None:
     found = aepipe("query", "pizza.jpg", home=colours)
     assert found.exit_code == 2
-    assert "pizza.jpg: no such file or folder; this collection answers words, files and folders" in found.stderr
+    assert "pizza.jpg: no such file or folder; this collection is asked with words, files and folders" in found.stderr
     assert "To ask it in words" not in found.stderr
-    assert "answers files and folders of pictures" in aepipe("query", "pizza.jpg").stderr
+    assert "is asked with files and folders of pictures" in aepipe("query", "pizza.jpg").stderr
 
 
 def test_the_title_of_a_long_question_is_shortened(aepipe: Aepipe, colours: Store) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
 import pytest
 
+import aepipe as package
 from aepipe import engines
 from aepipe.cli import work
 from aepipe.engines import Needs, Part, Work, array
@@ -58,3 +60,9 @@ def test_other_engines_start_their_own_work(aepipe: Aepipe) -> None:
     found = aepipe("work", "ingest", "--share", "1/2", "--engine", "local")
     assert found.exit_code == 2
     assert "say --engine array:///FOLDER" in found.stderr
+
+
+def test_every_stage_that_an_engine_works_on_can_be_named() -> None:
+    folder = Path(package.__file__).parent / "pipeline"
+    given = {name for file in folder.rglob("*.py") for name in re.findall(r'\bWork\("(\w+)"', file.read_text())}
+    assert given == {one.value for one in work.Stage}

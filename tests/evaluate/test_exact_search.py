@@ -37,10 +37,12 @@ def test_distances_are_those_of_each_pair(kind: str, block: int, exact: int, mon
     np.testing.assert_allclose(mixed, squared(rows, asked), rtol=1e-6, atol=1e-6)
 
 
-def test_bytes_of_many_features_are_compared_exactly() -> None:
-    rows = np.random.default_rng(0).integers(0, 256, (6, 4000), dtype=np.uint8)
+@pytest.mark.parametrize(("width", "kind"), [(4000, "int32"), (exact_search.WHOLE + 1, "float64")])
+def test_bytes_of_many_features_are_compared_exactly(width: int, kind: str) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (6, width), dtype=np.uint8)
     rows[0], rows[1] = 0, 255
     ((_, found),) = distance_rows(rows, rows)
+    assert found.dtype == kind
     assert found.tolist() == squared(rows, rows).tolist()
 
 

@@ -17,7 +17,15 @@ from aepipe.evaluate import retrieval as metrics
 from aepipe.evaluate.baselines import Projection
 from aepipe.evaluate.bit_health import bit_health
 from aepipe.evaluate.exact_search import nearest
-from aepipe.evaluate.retrieval import neighbour_recall, recall_at_10, retrieval, retrieval_float
+from aepipe.evaluate.retrieval import (
+    first_places,
+    float_groups,
+    in_threads,
+    neighbour_recall,
+    recall_at_10,
+    retrieval,
+    retrieval_float,
+)
 from aepipe.evaluate.scores import Sample
 
 
@@ -146,6 +154,34 @@ def test_the_smallest_of_a_row(n: int, values: int) -> None:
     assert all(len(set(row)) == len(row) for row in found.tolist())
     near = np.sort(np.take_along_axis(distances, found, axis=1), axis=1)
     assert near.tolist() == np.sort(distances, axis=1)[:, :10].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 900])
+@pytest.mark.parametrize("wanted", [1, 7, 1000])
+def test_the_first_places_are_those_of_a_stable_sort(count: int, wanted: int) -> None:
+    distances = np.random.default_rng(count).integers(0, 9, count).astype(np.uint16)
+    assert first_places(distances, wanted).tolist() == np.argsort(distances, kind="stable")[:wanted].tolist()
+
+
+@pytest.mark.parametrize("top", [3, 50_000, 2**31 - 2])
+def test_integers_are_grouped_as_the_same_numbers_in_floats(top: int) -> None:
+    """With many ties, with few, and where marks around them need more bits than they have."""
+    rng = np.random.default_rng(top)
+    distances = rng.integers(0, top, 400, dtype=np.int32, endpoint=True)
+    for relevant in (1, 60, 400):
+        own = distances[rng.permutation(400)[:relevant]]
+        found, floats = float_groups(distances, own), float_groups(distances.astype(float), own.astype(float))
+        for name in ("start", "size", "relevant"):
+            assert getattr(found, name).tolist() == getattr(floats, name).tolist(), name
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 64])
+def test_threads_give_everything_in_order(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    for count in (0, 1, 2, 10):
+        assert in_threads(lambda one: one + 1, range(count)) == list(range(1, count + 1))
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda one: 1 / one, [1, 2, 0])
 
 
 def test_neighbour_recall_is_the_mean_over_shuffles() -> None:

@@ -28,6 +28,9 @@ from typing import Any
 
 import pytest
 
+from aepipe.errors import AepipeError
+from aepipe.release.release import Release
+from aepipe.store.artifacts import Store
 from tests.faults import trials
 from tests.faults.pairs import GOES, Pairs
 from tests.faults.trials import NAME, OTHER, OTHERS, VERBS
@@ -118,6 +121,18 @@ class Served(Pairs):
             wrong += trials.in_child(self._made_again)
         wrong += trials.in_child(lambda: [*self._unlike(ports)])
         return {"verbs": verbs, "statuses": [status for status, _ in done], "wrong": wrong}
+
+    def words(self, verb: str) -> list[str]:
+        """Return the command line of a verb that has something to do in the store as it is now."""
+        words, store = super().words(verb), Store(self.held.root)
+        try:
+            release = Release.open(store, NAME)
+        except AepipeError:
+            return words
+        others = (ref for ref in store.refs("release") if ref != release.ref)
+        other = next((ref.digest for ref in others if store.manifest(ref).facts.get("name") == NAME), self.old)
+        now = {"5": str(max(release.items.ids)), self.old: other}
+        return [now.get(word, word) for word in words]
 
     def _made_again(self) -> list[str]:
         """Give the collection its name again, or make it."""

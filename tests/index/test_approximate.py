@@ -148,7 +148,7 @@ def test_no_index_is_saved_as_auto(tmp_path: Path) -> None:
         auto.open(tmp_path, random_codes(3), OFFSETS, {})
 
 
-@pytest.mark.parametrize(("worth", "kind"), [(0.999, "multihash"), (1.001, "flat")])
+@pytest.mark.parametrize(("worth", "kind"), [(0.999, "multihash"), (1.0, "flat"), (1.001, "flat")])
 def test_auto_takes_look_ups_where_they_cost_less_than_a_share_of_a_scan(
     worth: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.index import cost_model, scan
 from aepipe.index.cost_model import Reach, bound, candidates, compare_cost, measured, n_values, scan_cost, stage_cost
+from aepipe.index.hash_tables import parts_of
 from aepipe.index.postings import group
 from tests.index.test_hamming import few_codes
 from tests.index.test_kinds import near_codes
@@ -176,13 +177,23 @@ def test_the_distances_of_the_nearest_other_rows_are_measured(rows: int) -> None
 
 def test_samples_are_measured_where_there_are_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost_model, "ASKED", 32)
-    distinct, postings = group(near_codes(np.random.default_rng(1), 300, 32), np.arange(300))
-    found = measured(distinct, postings.offsets)
+    codes = few_codes(np.random.default_rng(1), 300, 32, 200)
+    distinct, postings = group(codes, np.arange(300))
+    offsets = postings.offsets
+    found = measured(distinct, offsets)
     assert [one.n_parts for one in found] == candidates(32)
     assert [[len(far) for far in one.distances] for one in found] == [[32, 32, 32, 0]] * len(found)
-    assert measured(distinct, postings.offsets) == found, "the same sample each time"
-    assert cost_model.measure(distinct, postings.offsets) == cost_model.cheapest(found, 32, len(distinct))
-    assert cost_model.measure(distinct, postings.offsets, n_parts=3).n_parts == 3
+    assert measured(distinct, offsets) == found, "the same sample each time"
+    assert cost_model.measure(distinct, offsets) == cost_model.cheapest(found, 32, len(distinct))
+    assert cost_model.measure(distinct, offsets, n_parts=3).n_parts == 3
+    rows = np.sort(np.random.default_rng(0).choice(300, 32, replace=False))
+    asked = [next(code for code in range(len(distinct)) if offsets[code] <= row < offsets[code + 1]) for row in rows]
+    far = np.sort(BitCodes(distinct.packed[asked], 32, codes.fingerprint).distances(codes), axis=1)
+    assert found[0].distances == [*(sorted(far[:, k].tolist()) for k in (1, 10, 100)), []]
+    some, everything = np.array(asked[::4]), np.arange(len(distinct))
+    for one in found:
+        tenth = far[::4, 10].astype(np.uint16)
+        assert one.shares == pytest.approx(cost_model._shares(distinct, some, everything, one.n_parts, tenth))
 
 
 @pytest.mark.parametrize("n_bits", [16, 100])
@@ -217,3 +228,16 @@ def test_shares_are_averaged_over_the_queries_that_fewer_bits_leave_open() -> No
     found = cost_model._shares(distinct, asked, compared, 2, far)
     assert found == pytest.approx([touched[flipped, order[: rows[flipped]]].mean() for flipped in range(4)])
     assert rows[1] > rows[2] > 8
+
+
+def test_bits_are_dealt_by_a_sample_in_which_no_code_is_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    distinct, _ = group(near_codes(np.random.default_rng(5), 40, 24, 0.2), np.arange(40))
+    bits = np.unpackbits(distinct.packed, axis=1, count=24)
+    for n_parts in (2, 3):
+        assert cost_model.deal(distinct, n_parts).tolist() == parts_of(bits, n_parts).tolist(), "of all few"
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(cost_model, "COMPARED", 25)
+    monkeypatch.setattr(cost_model, "parts_of", lambda some, n_parts: seen.append(some))
+    cost_model.deal(distinct, 2)
+    kept = np.sort(np.random.default_rng(1).choice(len(bits), 25, replace=False))
+    np.testing.assert_array_equal(seen[0], bits[kept])

@@ -259,6 +259,14 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path, kind: str, file: str
 
 
 def test_options_of_kinds_are_checked() -> None:
+    usual = {one: hamming.resolve(Choice(kind=one)).model_dump() for one in KINDS}
+    assert usual == {
+        "auto": {"recall": 1.0},
+        "flat": {},
+        "hnsw": {"links": 16, "effort": 100, "breadth": 128},
+        "ivf": {"cells": 0, "probes": 32},
+        "multihash": {"substrings": 0},
+    }
     assert hamming.resolve(Choice(kind="ivf", options={"probes": 4})).model_dump() == {"cells": 0, "probes": 4}
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("ivf", {"probes": 0}),
@@ -266,10 +274,16 @@ def test_options_of_kinds_are_checked() -> None:
         ("ivf", {"cells": 65_537}),
         ("auto", {"recall": 1.5}),
     ]
-    wrong += [("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 0})]
+    wrong += [("hnsw", {"links": 1}), ("hnsw", {"breadth": 0}), ("hnsw", {"effort": 3}), ("hnsw", {"links": 129})]
+    wrong += [("auto", {"recall": 0}), ("multihash", {"substrings": -1}), ("multihash", {"substrings": 65})]
     for kind, options in wrong:
         with pytest.raises(RecipeError, match=rf"index\.kind\.{next(iter(options))}"):
             hamming.resolve(Choice(kind=kind, options=options))
+    allowed: list[tuple[str, dict[str, Any]]] = [("ivf", {"probes": 1, "cells": 65_536}), ("auto", {"recall": 1.0})]
+    allowed += [("hnsw", {"links": 2, "effort": 4, "breadth": 1}), ("hnsw", {"links": 128})]
+    allowed += [("multihash", {"substrings": 64})]
+    for kind, options in allowed:
+        assert hamming.resolve(Choice(kind=kind, options=options)).model_dump() == usual[kind] | options
 
 
 def test_with_as_many_cells_as_codes_each_has_its_own() -> None:

@@ -148,6 +148,16 @@ def test_every_figure_of_look_ups_by_hand() -> None:
     assert edge[1].memory - edge[0].memory == 2 * count * (8 + 16)
 
 
+def test_a_query_that_begins_with_flipped_bits_pays_for_no_stage_before() -> None:
+    """None of these has its neighbours within the bound of the first stage, 1."""
+    reach = Reach(2, [[3] * 20] * 4, [1e-6, 1e-5])
+    assert reach.plan(10, 64, 10_000_000)[1] == 1
+    flat, hashed = sizing.offers(10_000_000, Codes(64, rows=10_000_000, reaches=(reach,)), USUAL)
+    own = stage_cost(64, n_values(64, 2, 1), 1e-5 * 10_000_000) / 1e6
+    assert hashed.median == hashed.p95 == pytest.approx(own)
+    assert own < flat.median
+
+
 @pytest.mark.parametrize(("rows", "median"), [(10_000, True), (1000, True), (999, False)])
 def test_the_nearest_of_few_rows_are_those_further_away_among_many(rows: int, median: bool) -> None:
     """With a tenth of the rows, the 10th nearest is as far away as the 100th was."""

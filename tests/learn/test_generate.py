@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -59,6 +60,29 @@ def test_the_straight_path_is_straight_and_the_arc_keeps_its_length() -> None:
     middle = generate._around(x, y, torch.tensor([[0.5]]))
     torch.testing.assert_close(middle.norm(), torch.tensor(3.0))
     torch.testing.assert_close(generate._around(x, x, torch.tensor([[0.3]])), x[None], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("angle", [0.01, 1.3, math.pi - 0.01])
+def test_on_the_arc_directions_turn_evenly_and_lengths_grow_evenly(angle: float) -> None:
+    share = torch.tensor([[0.0], [0.25], [0.7], [1.0]], dtype=torch.float64)
+    a, b = 0.5 * _at(0.0), 3.0 * _at(angle)
+    found = generate._around(a, b, share)
+    expected = [(0.5 + 2.5 * one) * _at(one * angle) for one in share.ravel().tolist()]
+    torch.testing.assert_close(found, torch.stack(expected))
+    nothing = generate._around(0 * a, b, share)
+    assert nothing.isfinite().all()
+    assert nothing[0].tolist() == [0, 0]
+
+
+def _at(angle: float) -> Any:
+    return torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+
+
+def test_between_opposite_directions_a_path_counts_as_an_arc_of_almost_half_a_turn() -> None:
+    x, least = _at(0.4), math.pi - 1e-3
+    found = generate._around(x, -x, torch.tensor([[0.3], [0.5]], dtype=torch.float64))
+    factor = (math.sin(0.7 * least) - math.sin(0.3 * least)) / math.sin(least)
+    torch.testing.assert_close(found, torch.stack([factor * x, 0 * x]))
 
 
 @pytest.mark.parametrize("model", [linear(), stacked()], ids=["layer", "stack"])

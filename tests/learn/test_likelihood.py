@@ -126,6 +126,9 @@ def test_columns_are_the_sum_of_their_spans() -> None:
         one.sample(params, generator()), torch.cat([part.sample(params[:, place], again) for part, place in parts], 1)
     )
     assert one.constant(6) == pytest.approx(2 * (0.5 * math.log(2 * math.pi) + math.log(0.5)))
+    later = columns((2, "gaussian", {"sigma": 0.5}), (1, "bernoulli", {}), (3, "gaussian", {"sigma": 2.0}))
+    half = 0.5 * math.log(2 * math.pi)
+    assert later.constant(6) == pytest.approx(5 * half + 2 * math.log(0.5) + 3 * math.log(2))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from aepipe.learn import batches
+from aepipe.learn import batches, neighbour_graph
 from aepipe.learn.batches import Feed
 from aepipe.learn.neighbour_graph import Graph, graph_of
 from aepipe.recipe import ComputeRecipe
@@ -76,6 +76,58 @@ def test_walks_go_as_far_as_their_ends_resemble_their_starts() -> None:
         assert 1 < expected < 200
         assert graph.longest(features, resemblance) == pytest.approx(expected, rel=0.2)
     assert graph.longest(features, 1.0) == 1
+
+
+def test_walks_are_drawn_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edge is the first whose cumulated weight is above the draw; all walks go on, each keeps where it stopped."""
+    graph = Graph(NEAR, 0.25, CPU)
+    reach = np.cumsum([[1.0 if row in NEAR[end] else 0.25 for end in ends] for row, ends in enumerate(NEAR)], axis=1)
+    reach = (reach / reach[:, -1:]).astype(np.float32)
+    start, again = np.array([0, 4, 2, 1, 3, 0]), torch.Generator().manual_seed(7)
+    steps = torch.randint(1, 5, (6,), generator=again).numpy()
+    at, expected = start.copy(), np.zeros(6, int)
+    for step in range(1, 5):
+        drawn = torch.rand((6, 1), generator=again).numpy()[:, 0]
+        edges = [next(edge for edge in range(2) if reach[row, edge] > one) for row, one in zip(at, drawn, strict=True)]
+        at = NEAR[at, edges]
+        expected[steps == step] = at[steps == step]
+    found = graph.walk(torch.from_numpy(start), 4, torch.Generator().manual_seed(7))
+    assert (found.dtype, found.tolist()) == (torch.int64, expected.tolist())
+    monkeypatch.setattr(neighbour_graph, "WALKED", 2)
+    again = torch.Generator().manual_seed(7)
+    parts = [graph.walk(torch.tensor(some), 3, again) for some in ([0, 1], [2, 3], [4])]
+    assert torch.equal(graph.walk_all(3, torch.Generator().manual_seed(7)), torch.cat(parts))
+
+
+def test_a_draw_of_a_certain_edge_stays_within_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding may leave the last cumulated weight no larger than a draw."""
+    monkeypatch.setattr(torch, "rand", lambda size, **_: torch.ones(size))
+    ends = Graph(NEAR, 1.0, CPU).walk(torch.arange(5), 1, torch.Generator())
+    assert ends.tolist() == NEAR[:, -1].tolist()
+
+
+def test_the_longest_walk_is_measured_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the mean cosine of walks of 1 to so many single steps, where it falls below a share of the first."""
+    monkeypatch.setattr(neighbour_graph, "SAMPLED", 30)
+    monkeypatch.setattr(neighbour_graph, "LONGEST", 40)
+    graph, features = ring(99, 8)
+    at, again = torch.from_numpy(np.linspace(0, 98, 30).astype(np.int64)), torch.Generator().manual_seed(0)
+    start, cosines = at.numpy(), []
+    for _ in range(40):
+        at = graph.walk(at, 1, again)
+        cosines.append((features[start] * features[at.numpy()]).sum(1).mean())
+    mean = [np.mean(cosines[:count]) for count in range(1, 41)]
+    for least in (0.99, 0.97, 0.95, 0.9, 0.8, 0.6):
+        short = [count for count, one in enumerate(mean) if one < least * mean[0]]
+        assert graph.longest(features, least) == max(1, short[0] if short else 40), least
+
+
+def test_features_of_a_search_have_unit_length() -> None:
+    given = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e-3]], np.float32)
+    np.testing.assert_allclose(neighbour_graph._unit(given), [[0.6, 0.8], [0, 0], [0, 1]], rtol=1e-6)
+    lifted = neighbour_graph._lifted(given)
+    np.testing.assert_allclose(lifted[:, :2], given)
+    np.testing.assert_allclose(lifted[:, 2], [10 * ((25 + 1e-6) / 3) ** 0.5] * 3, rtol=1e-6)
 
 
 def test_no_walk_is_endless() -> None:

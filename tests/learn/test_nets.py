@@ -349,3 +349,47 @@ def test_a_network_says_whether_its_codes_are_never_negative(options: Any, recti
     assert bool((net.encoder(draw(50, *IMAGE)) >= 0).all()) is rectified
     assert not options.build(IMAGE, generator(), Head(linear=True)).rectified
     assert net.shape_in == IMAGE
+
+
+def bounds(net: Any) -> dict[str, float]:
+    """Return the largest absolute value of each parameter, by name."""
+    named = {f"encoder.{name}": one for name, one in net.encoder.named_parameters()}
+    named |= {f"decoder.{name}": one for name, one in net.decoder.named_parameters()}
+    return {name: one.detach().abs().max().item() for name, one in named.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "fans"),
+    [
+        (conv.Options(channels=40, kernel=3), {"encoder.convolution": 2 * 9, "decoder": 40 * 9}),
+        (conv.Options(channels=40, kernel=5, stride=2), {"encoder.convolution": 2 * 25, "decoder": 40 * 25}),
+        (dense.Options(width=40), {"encoder.1": 144, "decoder.0": 40}),
+        (dense.Options(width=40, holes=True), {"encoder.2": 288, "decoder.0": 40}),
+        (
+            gru.Options(width=40, hidden=30),
+            {"encoder.1.unit": 30, "encoder.2": 30, "decoder.0.start": 40, "decoder.0.unit": 30, "decoder.1": 30},
+        ),
+        (
+            residual.Options(width=40, hidden=30, blocks=1),
+            {"encoder.1": 144, "encoder.5": 30, "decoder.0": 40, "decoder.4": 30, "decoder.1.correction.2": 30},
+        ),
+    ],
+    ids=str,
+)
+def test_weights_are_within_one_over_the_root_of_their_fan_in(options: Any, fans: dict[str, int]) -> None:
+    found = bounds(options.build(IMAGE, generator()))
+    for at, fan_in in fans.items():
+        own = {name: most for name, most in found.items() if name.rpartition(".")[0] == at}
+        assert max(own.values()) == pytest.approx(fan_in**-0.5, rel=0.01), at
+        assert all(0 < most <= fan_in**-0.5 for most in own.values()), at
+
+
+@pytest.mark.parametrize(("activation", "inner"), [("relu", 2**0.5), ("tanh", 1.0)])
+def test_weights_of_a_deep_network_keep_the_size_of_signals(activation: Any, inner: float) -> None:
+    """A map before a rectifier makes up for the half that is lost there; the uppermost maps are before others."""
+    one = dense.Options(width=40, hidden=(30,), activation=activation, code_activation="linear")
+    found = bounds(one.build(IMAGE, generator()))
+    gains = {"encoder.1": (144, inner), "encoder.3": (30, 1.0), "decoder.0": (40, inner), "decoder.2": (30, 1.0)}
+    for at, (fan_in, gain) in gains.items():
+        assert found[f"{at}.weight"] == pytest.approx(gain * (3 / fan_in) ** 0.5, rel=0.01), at
+        assert found[f"{at}.bias"] == 0

@@ -140,3 +140,26 @@ def test_a_decomposition_that_does_not_converge_is_made_in_another_way(monkeypat
     found = Components.of(feed, 3)
     assert found.variance.numpy() == pytest.approx(expected.variance.numpy(), rel=1e-5)
     assert (found.axes * expected.axes).sum(0).abs().numpy() == pytest.approx(np.ones(3), abs=1e-5)
+
+
+@pytest.mark.parametrize(("oversampling", "width"), [(2, 5), (90, 12)])
+def test_components_of_wide_rows_are_those_of_the_iteration(
+    oversampling: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rows that spread alike in all directions, each pass changes them: it is done once more than ITERATIONS."""
+    monkeypatch.setattr("aepipe.learn.pca.WIDEST", 11)
+    monkeypatch.setattr("aepipe.learn.pca.OVERSAMPLING", oversampling)
+    monkeypatch.setattr("aepipe.learn.pca.ITERATIONS", 2)
+    x = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
+    found = Components.of(Feed(x, CPU), 3)
+    centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
+    basis = torch.randn((12, width), generator=torch.Generator().manual_seed(0)).double().numpy()
+    for _ in range(3):
+        before = np.linalg.qr(basis)[0]
+        basis = centred.T @ (centred @ before)
+    variance, turn = np.linalg.eigh(before.T @ basis / 40)
+    assert found.variance.numpy() == pytest.approx(variance[::-1][:3], rel=1e-4)
+    axes = before @ turn[:, ::-1][:, :3]
+    assert np.abs((found.axes.numpy() * axes).sum(0)) == pytest.approx(np.ones(3), abs=1e-4)
+    assert found.axes.shape == (12, 3)
+    assert found.mean.numpy() == pytest.approx(x.mean(0), abs=1e-5)

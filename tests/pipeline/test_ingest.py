@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +20,11 @@ from aepipe import recipe as recipes
 from aepipe.errors import ItemError, SourceError
 from aepipe.log import Progress, logger
 from aepipe.pipeline.ingest import ingest
-from aepipe.sources import loader, resolve
+from aepipe.sources import listing, loader, resolve
 from aepipe.sources.images import decode
 from aepipe.sources.item import Item, Source
 from aepipe.sources.passed_over import PassedOver
-from aepipe.store import reading
+from aepipe.store import layout, reading
 from aepipe.store.artifacts import Ref, Store
 from aepipe.store.rows import Rows, read_quarantine
 from tests.support.fakes import SHAPE, Fake, things
@@ -288,11 +289,11 @@ def photos(folder: Path, number: int) -> None:
         Image.new("RGB", (9, 7), (shade, 0, 255 - shade)).save(path)
 
 
-def images(folder: Path, **options: Any) -> Source:
+def images(folder: Path, size: int = 4, **options: Any) -> Source:
     table = {
         "name": "photos",
         "source": {"kind": "images", "path": str(folder), "label": "parent", **options},
-        "features": {"size": [4, 4]},
+        "features": {"size": [size, size]},
         "layers": [{"net": "dense"}],
     }
     return resolve(recipes.parse(table, folder / "r.toml"))
@@ -339,3 +340,73 @@ def test_images_from_end_to_end(store: Store, tmp_path: Path, monkeypatch: pytes
     assert {key: new[key] for key in new.keys() & old.keys()} == {key: old[key] for key in new.keys() & old.keys()}
     assert sorted(new[key] for key in new.keys() - old.keys()) == [40, 41]
     assert rows(store, second).splits()[0] in {"train", "test"}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of all items that have been read; files may be as old as they are."""
+    found, whole = list[str](), Item.read
+
+    def reading_it(item: Item) -> bytes:
+        found.append(item.key)
+        return whole(item)
+
+    monkeypatch.setattr(Item, "read", reading_it)
+    monkeypatch.setattr(listing, "FRESH", -60.0)
+    return found
+
+
+def test_files_that_stay_are_not_read_again(store: Store, tmp_path: Path, read: list[str]) -> None:
+    folder = tmp_path / "photos"
+    for number in range(40):
+        write_picture(folder / "train" / f"{number:02d}.png", number)
+    source = images(tmp_path / "photos")
+    first = ingest(store, source)
+    assert len(read) == 40
+    read.clear()
+    assert ingest(store, source, previous=first) == first
+    assert read == []
+
+    (folder / "train" / "07.png").touch()
+    assert ingest(store, source, previous=first) == first
+    assert read == ["train/07.png"], "it has other times, and the same bytes"
+    read.clear()
+    assert ingest(store, source, previous=first) == first
+    assert read == [], "and those are known then"
+
+    size = (folder / "train" / "03.png").stat()
+    changed = write_picture(folder / "train" / "03.png", 99)
+    os.utime(changed, ns=(size.st_atime_ns, size.st_mtime_ns))
+    (folder / "train" / "05.png").unlink()
+    write_picture(folder / "train" / "a.png", 5)
+    second = ingest(store, source, previous=first)
+    assert read == ["train/03.png", "train/a.png"]
+    (store.root / layout.Root.stamps(source.name)).unlink()
+    assert ingest(store, source, previous=first) == second, "as if all were read"
+    assert len(read) == 42
+
+
+def test_files_that_may_still_change_are_read_again(
+    store: Store, tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "photos" / "train" / "0.png", 0)
+    source = images(tmp_path / "photos")
+    monkeypatch.setattr(listing, "FRESH", 1e9)
+    first = ingest(store, source)
+    assert ingest(store, source, previous=first) == first
+    assert len(read) == 2
+
+
+def test_what_decides_features_differently_is_read_again(store: Store, tmp_path: Path, read: list[str]) -> None:
+    write_picture(tmp_path / "photos" / "train" / "0.png", 0)
+    first = ingest(store, images(tmp_path / "photos"))
+    second = ingest(store, images(tmp_path / "photos", 5), previous=first)
+    assert len(read) == 2
+    assert rows(store, second).shape[:2] == (5, 5)
+
+
+def write_picture(file: Path, number: int) -> Path:
+    """Write a picture without compression, so that all have one size."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (4, 4), dtype=np.uint8)).save(file, compress_level=0)
+    return file

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from aepipe import engines
 from aepipe.codes.encoder import Encoder, Encoding
 from aepipe.engines import Needs, Part, Work
 from aepipe.errors import CorruptError
+from aepipe.pipeline import update
 from aepipe.pipeline.compact import compact
 from aepipe.pipeline.encode import encode_all
 from aepipe.pipeline.export.rows import Exporting
@@ -25,6 +28,7 @@ from aepipe.pipeline.ingest import ingest
 from aepipe.pipeline.parts import opened
 from aepipe.pipeline.parts.opened import shared
 from aepipe.pipeline.parts.reading import read_part
+from aepipe.pipeline.publish import write_all_items, write_items
 from aepipe.pipeline.update import add, remove, sources_of
 from aepipe.release import collections, gc, lifecycle
 from aepipe.release.filter import ids_where
@@ -33,7 +37,9 @@ from aepipe.sources import listing, loader
 from aepipe.sources.item import Decode, Item
 from aepipe.store import registry
 from aepipe.store.artifacts import Ref, Store
+from aepipe.store.item_segments import ItemSegments
 from aepipe.store.rows import Rows
+from aepipe.store.segments import Items
 from tests.support.releases import bare_plan, make_release, pictures_of, publish_rows, put_encoder, write_pictures
 
 N = 120
@@ -99,9 +105,9 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that the keys of all items that are read come into."""
     read, usual = list[str](), loader._read
 
-    def noting(item: Item, row: Decode, find: loader.Find) -> loader.Outcome:
+    def noting(item: Item, row: Decode, find: loader.Find, seen: loader.Seen | None) -> loader.Outcome:
         read.append(item.key)
-        return usual(item, row, find)
+        return usual(item, row, find, seen)
 
     monkeypatch.setattr(loader, "_read", noting)
     return read
@@ -123,7 +129,8 @@ def test_a_night_encodes_the_parts_that_are_new_and_the_rest_is_kept(store: Stor
     before, after = nightly(store)
     same = set(store.parts(before.part("rows"))) & set(store.parts(after.part("rows")))
     assert len(same) >= len(store.parts(before.part("rows"))) - 3
-    assert len(set(before.all_parts("codes")) & set(after.all_parts("codes"))) == len(same)
+    for what in ("codes", "items"):
+        assert len(set(before.all_parts(what)) & set(after.all_parts(what))) == len(same)
     assert sorted(set(after.items.ids.tolist()) - set(before.items.ids.tolist())) == list(range(N, N + 12))
     # Runs of ids are cut within parts now.
     assert ids_where(after, f"id >= {N}").tolist() == list(range(N, N + 12))
@@ -139,6 +146,86 @@ def test_a_night_encodes_the_parts_that_are_new_and_the_rest_is_kept(store: Stor
     assert lifecycle.check_all(store).damage == ()
     plan = bare_plan(store, part=16)
     assert ingest(store, plan.source, previous=after.part("rows")) == after.part("rows")
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
+    """A release as earlier versions published it, with one segment of items, and that of the next night."""
+    store = Store(tmp_path_factory.mktemp("night") / "store")
+    make_release(store, n=N, part=16)
+    made = Release.open(store, "pictures")
+    earlier = replace(made.manifest, items=(write_items(store, made.part("rows"), made.items.root),))
+    with store.draft("release") as draft:
+        earlier.write(draft.path)
+        ref = draft.finish(earlier.to_json(), earlier.facts | {"next_id": N})
+    registry.promote(store, "pictures", ref, why="an earlier version")
+    return nightly(store)
+
+
+def test_a_release_of_parts_with_one_segment_of_items_goes_on(night: tuple[Release, Release]) -> None:
+    before, after = night
+    file = before.store.path(before.ref) / "release.json"
+    assert json.loads(file.read_bytes())["items"] == str(before.part("items"))
+    assert len(before.all_parts("codes")) > len(before.all_parts("items")) == 1
+    assert len(after.all_parts("items")) == len(after.all_parts("codes")) > 4
+    assert after.describe(before.items.ids) == before.describe(before.items.ids)
+    for one in night:
+        assert lifecycle.check_release(one.store, one.ref).damage == ()
+
+
+def test_items_of_parts_answer_as_those_of_one_segment(night: tuple[Release, Release]) -> None:
+    release = night[1]
+    made = write_items(release.store, release.part("rows"), release.items.root)
+    items, one = release.items, ItemSegments([Items(release.store.verified(made))], np.empty(0, np.int64))
+    ids = one.ids[np.random.default_rng(0).permutation(len(one))]
+    assert (items.ids == one.ids).all()
+    assert [part.ids[-1] for part in items._parts] != sorted(part.ids[-1] for part in items._parts), "new ones between"
+    assert items.rows(ids) == one.rows(ids)
+    for name in ("key", "label", "split"):
+        assert list(items.column(name)) == list(one.column(name))
+        texts, numbers = items.values(name)
+        assert [texts[number] for number in numbers] == list(one.column(name))
+    assert [items.find(key or "") for key in one.column("key")] == one.ids.tolist()
+
+
+def test_items_of_parts_are_written_by_any_engine(
+    night: tuple[Release, Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = night[1]
+    store, rows, root = release.store, release.part("rows"), release.items.root
+
+    class Backwards:
+        def map(self, work: Work, parts: list[Part], needs: Needs) -> list[object]:
+            return [pickle.loads(pickle.dumps(work))(part) for part in reversed(parts)]
+
+    made = {ref: store.manifest(ref).outputs for ref in release.all_parts("items")}
+    for ref in made:
+        store.remove(ref)
+    monkeypatch.setattr(engines, "resolve", Backwards)
+    assert write_all_items(store, rows, root) == tuple(made)
+    assert {ref: store.manifest(ref).outputs for ref in made} == made
+
+
+def test_merged_additions_of_a_release_in_parts(
+    night: tuple[Release, Release], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Removed rows of its parts stay removed, those of additions are gone."""
+    monkeypatch.setattr(update, "MOST", 1)
+    release = night[1]
+    store, first = release.store, len(release)
+    for number in range(2):
+        write_pictures(tmp_path / "more" / str(number), 10, (28, 28, 1), seed=20 + number)
+        added = add(store, release, sources_of(release, [str(tmp_path / "more")])).release
+        release = Release.open(store, ref=added)
+        gone = np.array([5 + number, 60 + number, int(release.items.ids[-1])])
+        release = Release.open(store, ref=remove(store, release, gone))
+    assert release.removed.tolist() == [5, 6, 60, 61, int(release.removed[-1])]
+    assert len(release) == len(release.items.ids) == first + 20 - 6 + 1, "the one that was gone comes back"
+    assert not set(release.items.ids.tolist()) & {5, 6, 60, 61}
+    assert release.id_of(release.describe([7])[0].key) == 7
+    whole = Release.open(store, ref=compact(store, release))
+    assert whole.describe(whole.items.ids) == release.describe(release.items.ids)
+    assert len(whole.all_parts("items")) == 1
 
 
 def test_dropping_one_collection_leaves_parts_that_another_has(store: Store) -> None:
@@ -307,3 +394,9 @@ def test_parts_on_object_storage_are_those_of_a_folder(store: Store, bucket: str
         rows, same = Rows(other.verified(second)), Rows(store.verified(second))
         assert rows.ids().tolist() == same.ids().tolist()
         assert (rows.features() == same.features()).all()
+        root = plan.source.location
+        items = write_all_items(other, second, root)
+        assert items == write_all_items(store, second, root)
+        assert {ref: other.manifest(ref).outputs for ref in items} == {
+            ref: store.manifest(ref).outputs for ref in items
+        }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from aepipe.errors import CorruptError, NotFoundError, QueryError, RecipeError
@@ -13,7 +14,7 @@ from aepipe.pipeline import update
 from aepipe.release import collections, feedback, lifecycle
 from aepipe.release.origin import check_origin
 from aepipe.release.release import Release
-from aepipe.store import layout, names, reading, registry
+from aepipe.store import layout, names, reading, registry, stamps
 from aepipe.store.artifacts import KINDS, Ref, Store
 from tests.release.test_gc import SHAPE, everything, put
 from tests.support.releases import bare_plan, make_release
@@ -30,6 +31,7 @@ def two_releases(store: Store, name: str = "pictures") -> list[Ref]:
 def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> None:
     first, second = two_releases(store)
     reading.keep(store, "pictures", Release.open(store).part("rows"), {"files": 20})
+    stamps.keep(store, "pictures", Release.open(store).part("rows"), np.ones(20, np.uint64))
     feedback.add(store, "pictures", feedback.Mark("", "a", "good", "b"))
     ids, given = Release.open(store).items.ids.tolist(), lifecycle.next_id(store, "pictures")
     assert collections.rename(store, "pictures", "holidays") == second
@@ -41,6 +43,7 @@ def test_a_renamed_collection_keeps_releases_ids_log_and_notes(store: Store) -> 
     assert [one.event.action for one in lifecycle.history(store, "holidays")] == ["promote", "promote", "rename"]
     assert lifecycle.history(store, "pictures") == []
     assert reading.facts_of(store, "holidays", opened.part("rows"))["files"] == 20
+    assert stamps.of_rows(store, "holidays", opened.part("rows")) is not None
     assert len(feedback.marks(store, "holidays")) == 1
     assert lifecycle.rollback(store, "holidays", why="a test").after == first.digest
     assert lifecycle.promote(store, second, why="a test").name == "holidays"

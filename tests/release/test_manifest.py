@@ -60,6 +60,20 @@ def test_several_shards_give_the_third_schema(schema: int) -> None:
     assert (sharded.facts["shards"], one.facts.get("shards")) == (2, None)
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_items_in_several_segments_give_the_fourth_schema(schema: int) -> None:
+    one = of_schema(schema)
+    items = (*one.items, Ref("segment", "b" * 64))
+    for indexes in (one.index, (*one.index, Ref("segment", "c" * 64))):
+        parted = replace(one, items=items, index=indexes)
+        body = parted.to_json()
+        assert (body["schema"], body["items"]) == (4, [str(ref) for ref in items])
+        assert list(body) == list(one.to_json())
+        assert ReleaseManifest.parse(body) == parted
+    found = [ref for what, ref in replace(one, items=items).parts if what == "items"]
+    assert found == [*items, *one.more_items]
+
+
 def test_parts_come_by_kind_and_the_oldest_first() -> None:
     changed = of_schema(2)
     kinds = [what for what, _ in changed.parts]
@@ -73,7 +87,7 @@ def test_parts_come_by_kind_and_the_oldest_first() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 4}, "schema 4; this version of aepipe reads 1 to 3"),
+        ({"schema": 5}, "schema 5; this version of aepipe reads 1 to 4"),
         ({"encoder": None}, "corrupt, not a release"),
         ({"codes": 7}, "corrupt, not a release"),
     ],

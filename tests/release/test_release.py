@@ -213,8 +213,8 @@ def test_an_encoder_of_another_release_makes_no_codes(copied: tuple[Store, Ref])
 
 def test_a_release_of_a_later_version_is_refused(copied: tuple[Store, Ref]) -> None:
     store, ref = copied
-    with pytest.raises(CorruptError, match="schema 4; this version"):
-        Release.open(store, ref=rewrite(store, ref, schema=4))
+    with pytest.raises(CorruptError, match="schema 5; this version"):
+        Release.open(store, ref=rewrite(store, ref, schema=5))
     with pytest.raises(CorruptError, match="not a release"):
         Release.open(store, ref=rewrite(store, ref, codes=None))
 

@@ -149,7 +149,11 @@ def test_text_that_is_not_in_utf_8_is_refused(opened: Collection) -> None:
 @pytest.mark.parametrize(
     ("kind", "backbone", "said"),
     [
-        ("images", "efficientnet-lite0", '. To ask it in words, name "imagenet" in its recipe, `[features] words`'),
+        (
+            "images",
+            "efficientnet-lite0",
+            ". To ask it in words, install the extra `words`, and run its recipe again with",
+        ),
         ("images", "clip/vision", ". To ask it in words, name the text tower of its network"),
         ("audio", "clap/audio", ". To ask it in words, name the text tower of its network"),
         ("video", None, ". To ask it in words, name a network in its recipe, `[features] backbone`"),

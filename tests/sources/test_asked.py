@@ -61,9 +61,9 @@ def test_no_text_is_an_error_of_the_system(text: str, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("kind", ["audio", "images", "video"])
 def test_words_for_a_collection_of_files_are_told_what_it_answers(kind: str) -> None:
-    assert "this collection answers" in failure(kind, "dog")
+    assert "this collection is asked with" in failure(kind, "dog")
     assert not any("words" in failure(kind, text) for text in ("a black dog", "missing.jpg", "my trip.jpg"))
-    assert failure(kind, "  ").startswith('"  ": no words, and no name of a file; this collection answers')
+    assert failure(kind, "  ").startswith('"  ": no words, and no name of a file; this collection is asked with')
     assert failure(kind, "missing.jpg").startswith("missing.jpg: no such file or folder")
 
 

@@ -290,6 +290,55 @@ def test_a_query_is_an_array_or_a_list(tmp_path: Path) -> None:
         list(sources.query_items("vectors", "nowhere.npy"))
 
 
+def asked(text: str | Path) -> list[bytes]:
+    return [item.read() for item in sources.query_items("vectors", str(text))]
+
+
+def test_a_query_is_an_archive_a_table_or_a_folder(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", ROWS[0])
+    np.savez(tmp_path / "rows.npz", ids=np.arange(3), vectors=ROWS[:3])
+    np.savez(tmp_path / "two.npz", a=ROWS[:1], b=ROWS[1:3])
+    pq.write_table(pa.table({"n": [1, 2], "v": ROWS[:2].tolist()}), tmp_path / "t.parquet")
+    wide = np.arange(16.0) / 8
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"v": (wide + row).tolist()}) + "\n" for row in range(3)))
+    (tmp_path / "v.json").write_text("[1, 2, 3, 4]")
+    rows = [row.astype(np.float32).tobytes() for row in ROWS[:3]]
+    assert asked(tmp_path / "one.npz") == rows[:1]
+    assert asked(tmp_path / "rows.npz") == rows
+    assert asked(f"{tmp_path / 'two.npz'}@b") == rows[1:]
+    assert asked(tmp_path / "t.parquet") == rows[:2]
+    assert asked(tmp_path / "t.jsonl")[1] == (wide + 1).astype(np.float32).tobytes()
+    assert asked(tmp_path / "v.json") == [b"[1, 2, 3, 4]"]
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder" / "a.npy", ROWS[:2])
+    (tmp_path / "folder" / "notes.txt").write_text("Two vectors.")
+    assert asked(tmp_path / "folder") == rows[:2]
+
+
+def test_what_holds_no_vectors_or_several_arrays_says_so(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", a=ROWS[:1], b=ROWS[1:3])
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG")
+    (tmp_path / "empty").mkdir()
+    says = {
+        "two.npz": r"not one array of vectors; it has: a \[1, 4\], b \[2, 4\]; ask with one of them: .*two.npz@a$",
+        "two.npz@c": "no array 'c' of numbers; it has: a",
+        "t.csv": "no column of vectors in this table",
+        "x.png": "not a file of vectors; allowed: .npy, .npz",
+        "empty": "no files of vectors in this folder",
+    }
+    for name, why in says.items():
+        with pytest.raises(QueryError, match=why):
+            asked(tmp_path / name)
+
+
+def test_a_vector_of_another_length_says_its_length(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", ROWS)
+    decode = sources.decoder("vectors", vectors(tmp_path, "v.npy").fitted(None).features())
+    with pytest.raises(ItemError, match="6 numbers, and the vectors of this collection have 4"):
+        decode(np.ones(6, np.float32).tobytes(), "q")
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

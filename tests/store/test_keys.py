@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aepipe.errors import CorruptError, QueryError
-from aepipe.store.segments import FEW, Items, ItemSegments, Row, positions
+from aepipe.store.item_segments import ItemSegments
+from aepipe.store.segments import FEW, Items, Row, positions
 from aepipe.store.strings import Strings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

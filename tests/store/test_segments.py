@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from aepipe.errors import CorruptError, FingerprintError, QueryError
 from aepipe.store import segments, strings
 from aepipe.store.artifacts import Store
-from aepipe.store.segments import CodeSegments, Items, ItemSegments, ids_of
+from aepipe.store.item_segments import ItemSegments
+from aepipe.store.segments import CodeSegments, Items, ids_of
 from aepipe.store.strings import Strings
 
 F = "f" * 64
@@ -183,6 +184,47 @@ def test_columns_of_few_values_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert one.some("key", np.array([4, 1])) == ["k007", "k004"]
     one.values("key")
     assert asked == ["key", "key"]
+
+
+def in_parts(folder: Path, parts: list[list[int]], removed: list[int]) -> ItemSegments:
+    """Return segments as those of parts are opened: by the first and the last id that their facts say."""
+    held = []
+    for number, ids in enumerate(parts):
+        made = write_items(folder / str(number), ids, label=f"of {number}", roots=() if number else ("/x",))
+        held.append(Items(folder / str(number), json.loads(json.dumps(made.facts | {"rows": len(ids)}))))
+    return ItemSegments(held, np.array(removed, np.int64))
+
+
+@pytest.mark.parametrize("removed", [[], [5, 12]])
+def test_segments_of_parts_have_ids_of_each_others_range(tmp_path: Path, removed: list[int]) -> None:
+    """They answer as one segment of all rows does; an empty one is among them."""
+    parts = [[3, 4, 14], [], [5, 6, 12], [7, 10, 11, 13]]
+    found, left = in_parts(tmp_path, parts, removed), sorted({one for ids in parts for one in ids} - set(removed))
+    labels = {row: f"of {number}" if row % 2 else None for number, ids in enumerate(parts) for row in ids}
+    assert (len(found), found.ids.tolist(), found.roots) == (len(left), left, (Path("/x"),))
+    assert list(found.column("key")) == [f"k{one:03d}" for one in left]
+    asked = [left[place] for place in (-1, 0, 4, 1, 0)]
+    assert [(row.id, row.key, row.label) for row in found.rows(asked)] == [
+        (one, f"k{one:03d}", labels[one]) for one in asked
+    ]
+    for name in ("label", "split", "key"):
+        known, numbers = found.values(name)
+        assert [known[number] for number in numbers] == list(found.column(name))
+    assert [found.find(f"k{one:03d}") for one in range(16)] == [one if one in left else None for one in range(16)]
+    assert sorted(found.keys_from("k01")) == [f"k{one:03d}" for one in left if one >= 10]
+    for missing in ([8], [3, 15], [-1], *([one] for one in removed)):
+        with pytest.raises(QueryError, match=f"no row has the id {missing[-1]}: the release has {len(left)} rows"):
+            found.check(np.array(missing))
+
+
+def test_rows_of_a_part_are_read_without_opening_the_others(tmp_path: Path) -> None:
+    found = in_parts(tmp_path, [[3, 4, 14], [5, 6], [7, 10]], [])
+    for gone in (tmp_path / "2").iterdir():
+        gone.unlink()
+    assert [row.key for row in found.rows([5, 14])] == ["k005", "k014"]
+    assert (len(found), found.find("k006")) == (7, 6)
+    with pytest.raises(CorruptError, match=r"ids\.npy"):
+        found.rows([7])
 
 
 @pytest.mark.parametrize(("ids", "missing"), [([3, 4], 4), ([99, 3], 99), ([11], 11), ([-1], -1), ([2], 2)])

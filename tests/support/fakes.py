@@ -44,6 +44,7 @@ class Fake:
     dtype: str = "uint8"
     passed_over: PassedOver = field(default_factory=lambda: PassedOver(Counter(other=3), {"other": ["a", "b", "c"]}))
     left_out: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     spans: list[dict[str, Any]] | None = None

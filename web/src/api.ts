@@ -218,10 +218,20 @@ export async function get<T>(url: string, signal?: AbortSignal): Promise<T> {
 }
 
 /** Asks again while the service is still at work. */
-export async function getWhenDone<T>(url: string, signal: AbortSignal): Promise<T> {
+/** How far longer work of the service is; without a stage it waits for other work. */
+export interface Progress {
+  stage?: string;
+  done?: number;
+  total?: number | null;
+}
+
+export async function getWhenDone<T>(url: string, signal: AbortSignal, told?: (at: Progress) => void): Promise<T> {
   for (;;) {
     const answer = await ask(url, { signal });
     if (answer.status !== 202) return answer.json();
+    const at: Progress = await answer.json();
+    signal.throwIfAborted();
+    told?.(at);
     await new Promise((resolve) => setTimeout(resolve, 400));
     signal.throwIfAborted();
   }

@@ -1,7 +1,7 @@
 // Every state of the page is its address: the path says which screen, the parameters what is asked and shown.
 
 import { useEffect, useState } from "preact/hooks";
-import { root } from "./api";
+import { type Progress, root } from "./api";
 
 export const SCREENS = ["search", "map", "duplicates", "releases", "unreadable", "feedback", "docs"] as const;
 export type Screen = (typeof SCREENS)[number];
@@ -73,10 +73,14 @@ export interface Loaded<T> {
   value: T | undefined;
   error: Error | undefined;
   loading: boolean;
+  /** How far the service is, where it says so. */
+  at?: Progress;
 }
 
+type Load<T> = (signal: AbortSignal, told: (at: Progress) => void) => Promise<T>;
+
 /** Loads something whenever what it depends on changes; the old value stays until the new one is there. */
-export function useLoaded<T>(load: ((signal: AbortSignal) => Promise<T>) | null, depends: unknown[]): Loaded<T> {
+export function useLoaded<T>(load: Load<T> | null, depends: unknown[]): Loaded<T> {
   const [state, setState] = useState<Loaded<T>>({ value: undefined, error: undefined, loading: !!load });
   useEffect(() => {
     if (!load) {
@@ -84,8 +88,9 @@ export function useLoaded<T>(load: ((signal: AbortSignal) => Promise<T>) | null,
       return;
     }
     const controller = new AbortController();
-    setState((old) => ({ ...old, error: undefined, loading: true }));
-    load(controller.signal).then(
+    setState(({ value }) => ({ value, error: undefined, loading: true }));
+    const told = (at: Progress) => setState((old) => ({ ...old, at }));
+    load(controller.signal, told).then(
       (value) => controller.signal.aborted || setState({ value, error: undefined, loading: false }),
       (error) => controller.signal.aborted || setState({ value: undefined, error, loading: false }),
     );

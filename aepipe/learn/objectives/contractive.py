@@ -94,7 +94,8 @@ def squared_norm(model: Autoencoder, x: Tensor, *, probes: int = 1, generator: t
 def _single_layer(model: Autoencoder) -> tuple[nn.Linear, nn.Module] | None:
     """Return the affine map and the activation of an encoder of just these two, else None."""
     parts = list(model.net.encoder.children()) if isinstance(model.net.encoder, nn.Sequential) else []
-    if len(parts) != 3 or not isinstance(model.posterior, Delta):
+    # Not a kind derived from it: of a k-sparse code, most units do not move with the row.
+    if len(parts) != 3 or type(model.posterior) is not Delta:
         return None
     # Only a pointwise activation has a diagonal slope, which the closed form needs.
     first, up, activation = parts

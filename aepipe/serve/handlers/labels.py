@@ -9,7 +9,7 @@ from aepipe.release.label import Labelled, label
 from aepipe.serve.handlers.reviews import AGAIN
 from aepipe.serve.labels import LabelsRequest, labels
 from aepipe.serve.requests import from_json
-from aepipe.serve.responses import as_json
+from aepipe.serve.responses import as_json, working
 from aepipe.serve.service import named, served, service_of
 from aepipe.words import words_in
 
@@ -26,6 +26,6 @@ async def labelled(request: Request) -> Response:
 
     found = await service.searches.run(lambda: service.jobs.result(place, work))
     if found is None:
-        return as_json({"status": "working"}, 202, AGAIN)
+        return as_json(working(service.jobs.progress(place)), 202, AGAIN)
     shown = await service.searches.run(lambda: labels(one, found, wanted.after, wanted.limit))
     return as_json(shown, headers=named(one))

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aepipe.api import Collection
+from aepipe.log import Progress
 from aepipe.release.dedup import usual_way
 from aepipe.release.filter import rows_named
 from aepipe.release.groups import Groups
 from aepipe.serve import reviews
 from aepipe.serve.problems import BadRequestError
 from aepipe.serve.requests import from_json, from_parameters
-from aepipe.serve.responses import as_json
+from aepipe.serve.responses import as_json, working
 from aepipe.serve.service import check_writer, named, served, service_of
 
 AGAIN = {"Retry-After": "1"}
@@ -95,7 +96,7 @@ async def duplicates(request: Request) -> Response:
     found = service.jobs.result(place, work, wait=0)
     found = found or await service.searches.run(lambda: service.jobs.result(place, work))
     if found is None:
-        return _later(request)
+        return _later(request, service.jobs.progress(place))
     shown = await service.decoding.run(lambda: reviews.duplicates(one, found, wanted.keep, wanted.after, wanted.limit))
     return as_json(shown, headers=named(one))
 
@@ -113,10 +114,9 @@ async def diff(request: Request) -> Response:
     service = service_of(request)
     before = await service.searches.run(lambda: served(request, wanted.before))
     after = await service.searches.run(lambda: served(request, wanted.after))
-    found = await service.searches.run(
-        lambda: service.jobs.result(("diff", before.digest, after.digest), lambda: reviews.difference(before, after))
-    )
-    return _later(request) if found is None else as_json(found)
+    pair = ("diff", before.digest, after.digest)
+    found = await service.searches.run(lambda: service.jobs.result(pair, lambda: reviews.difference(before, after)))
+    return _later(request, service.jobs.progress(pair)) if found is None else as_json(found)
 
 
 async def quarantine(request: Request) -> Response:
@@ -144,7 +144,7 @@ async def remove(request: Request) -> Response:
     return as_json(await service.searches.run(work))
 
 
-def _later(request: Request) -> Response:
-    """Answer that the work has begun, and where its result will be."""
+def _later(request: Request, at: Progress | None) -> Response:
+    """Answer that the work has begun, how far it is, and where its result will be."""
     place = str(request.url.path) + (f"?{request.url.query}" if request.url.query else "")
-    return as_json({"status": "working"}, 202, {**AGAIN, "Location": place})
+    return as_json(working(at), 202, {**AGAIN, "Location": place})

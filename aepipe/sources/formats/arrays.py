@@ -146,6 +146,28 @@ def _beyond(vector: NDArray[Any], kept: NDArray[np.float32]) -> str:
     return f"number {place} is {vector[place]:g}, beyond float32"
 
 
+def held_in(path: Path, name: str = "") -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by their names.
+
+    Args:
+        path: of the file.
+        name: for the array of a file that has one, without a name.
+
+    Raises:
+        SourceError: it is no array.
+    """
+    try:
+        # It refuses arrays of Python objects, which would be unpickled: a file must not run code.
+        check_packed(path)
+        found = load_numpy(path)
+        return {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        why = str(error).partition("\n")[0]
+        if "Object arrays" in why or "Python objects" in why:
+            why = "it holds Python objects, as numpy makes of rows of different lengths; save numbers, [N, D]"
+        raise SourceError(f"{path}: not a readable array: {other(path, *ARRAYS) or why}") from None
+
+
 def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]], str]:
     """Return vectors, number[N, D], mapped where possible; columns, [N]; and the vectors' name.
 
@@ -154,16 +176,7 @@ def load(path: Path, name: str) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]
     Raises:
         SourceError: it is no array, or it holds no rows of numbers.
     """
-    try:
-        # It refuses arrays of Python objects, which would be unpickled: a file must not run code.
-        check_packed(path)
-        found = load_numpy(path)
-        held = {name: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
-    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        why = str(error).partition("\n")[0]
-        if "Object arrays" in why or "Python objects" in why:
-            why = "it holds Python objects, as numpy makes of rows of different lengths; save numbers, [N, D]"
-        raise SourceError(f"{path}: not a readable array: {other(path, *ARRAYS) or why}") from None
+    held = held_in(path, name)
     rows = [key for key, array in held.items() if _is_rows(array)]
     if name not in held and len(rows) == 1:
         name = rows[0]

@@ -18,6 +18,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from aepipe.errors import ExtraError, ItemError, SourceError
+from aepipe.sources.dates import Written
 from aepipe.sources.files import Files, Found, InMemory, Refused, check_pointer, first_bytes, why_not_like
 from aepipe.sources.formats import json_files, schemas, text_tables, typed
 from aepipe.sources.formats.contents import other
@@ -197,6 +198,13 @@ class Records:
             own = self._shards.own(found)
             if column in own.names:
                 yield found.path, schemas.plain(own.field(column).type)
+
+    @property
+    def dates(self) -> dict[str, Written]:
+        """Columns of texts that are all dates, as people write them, and what they tell."""
+        if self._shards.first is not None:  # tables with types do not tell of their texts
+            return {}
+        return {name: found for name, found in self._texts.dates().items() if name in self._own}
 
     @property
     def left_out(self) -> dict[str, str]:

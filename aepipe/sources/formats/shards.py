@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from aepipe.errors import SourceError
+from aepipe.sources.dates import order_said
 from aepipe.sources.files import Files, Found, check_pointer, why_not_like
 from aepipe.sources.formats import classes, schemas, typed
 from aepipe.sources.formats.strays import Strays
@@ -135,7 +136,10 @@ class Shards:
     def _fitted(self, name: str, column: pa.Array) -> pa.Array:
         """Return a column with the type of all files."""
         kind = self.schema.field(name).type
-        return self._strays.fitted(name, column, kind) if name in self._said else schemas.converted(column, kind)
+        if name not in self._said:
+            return schemas.converted(column, kind)
+        order = order_said(dict(self._given.types)[name])
+        return self._strays.fitted(name, column, kind, order)
 
     def begin(self) -> None:
         """Forget the values that an iteration left out."""
@@ -260,7 +264,7 @@ def _said(path: str, given: Given, schemas_: Sequence[pa.Schema]) -> dict[str, p
     strange = next((name for name, _ in given.types if schemas_ and name not in names), None)
     if strange is not None:
         raise SourceError(f"{path}: types: no column {strange!r}; there are: {', '.join(sorted(names)) or 'none'}")
-    return {name: TYPES[kind] for name, kind in given.types if name in names}
+    return {name: TYPES[kind.partition("-")[0]] for name, kind in given.types if name in names}
 
 
 def _wider(kind: pa.DataType, known: pa.DataType) -> pa.DataType:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from aepipe.sources import notation
+from aepipe.sources.dates import Order
 from aepipe.sources.formats import schemas, values
 
 
@@ -33,12 +34,19 @@ class Strays:
                 self._add(name, text)
             return None
 
-    def fitted(self, name: str, column: pa.Array, kind: pa.DataType) -> pa.Array:
-        """Return a column with the type that is said of it; values that do not fit are missing."""
+    def fitted(self, name: str, column: pa.Array, kind: pa.DataType, order: Order | None = None) -> pa.Array:
+        """Return a column with the type that is said of it; values that do not fit are missing.
+
+        Args:
+            name: of the column.
+            column: the values.
+            kind: the type.
+            order: of dates, where it is said.
+        """
         try:
             return schemas.converted(column, kind)
         except (pa.ArrowException, ValueError, OverflowError):
-            convert = values.converter(kind, comma=False) or str
+            convert = values.converter(kind, comma=False, order=order) or str
             return pa.array([self._fitted(name, value, kind, convert) for value in column.to_pylist()], kind)
 
     def notes(self) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aepipe.errors import SourceError
 from aepipe.sources import encoding
+from aepipe.sources.dates import Written, order_said
 from aepipe.sources.files import Found
 from aepipe.sources.formats import text_tables, values
 from aepipe.sources.formats.strays import Strays
@@ -97,6 +98,10 @@ class TextShards:
 
         return values_of
 
+    def dates(self) -> dict[str, Written]:
+        """Return columns of texts that are all dates, as people write them, and what they tell."""
+        return self._types.dates()
+
     def begin(self) -> None:
         """Forget the values that an iteration left out."""
         self._strays.clear()
@@ -168,9 +173,17 @@ class Types:
     def converters(self, place: str, names: Sequence[str]) -> list[tuple[str, Convert]]:
         """Return what makes values of the texts of some columns; None where they stay text."""
         comma = self._commas.get(place, False)
-        return [
-            (name, values.converter(self._type(name), comma=comma) if name in self._columns else None) for name in names
-        ]
+        return [(name, self._converter(name, comma) if name in self._columns else None) for name in names]
+
+    def _converter(self, name: str, comma: bool) -> Convert:
+        said = "" if name in self._given.texts else self._said.get(name, "")
+        return values.converter(self._type(name), comma=comma, order=order_said(said))
+
+    def dates(self) -> dict[str, Written]:
+        """Return columns of texts that are all dates, as people write them, and what they tell."""
+        unsaid = (name for name in self._columns if name not in self._said and name not in self._given.texts)
+        found = ((name, self._columns[name].dates()) for name in unsaid)
+        return {name: dates for name, dates in found if dates is not None}
 
     def notes(self) -> list[str]:
         """Return what was guessed, in words."""

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from aepipe.errors import SourceError
-from aepipe.sources.dates import readings
+from aepipe.sources.dates import Order, Written, order_said, read_date, readings
+from aepipe.sources.item import SAID
 from aepipe.sources.notation import LONGEST_MISSING, MISSING, read_number
 
 Kind = Literal["integer", "number", "comma", "grouped", "unclear", "bool", "date", "timestamp", "text"]
 """What one value looks like. ``comma``: a number with a decimal comma; ``grouped``: that, or with thousands parted;
 ``unclear``: one of both, in a file without decimal commas."""
-SAID = ("text", "category", "number", "integer", "bool", "date", "timestamp")
-"""What a recipe can say of a column."""
 _PATTERNS: Mapping[Kind, re.Pattern[str]] = {
     "integer": re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII),
     "number": re.compile(r"-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?[iI]nf(?:inity)?", re.ASCII),
@@ -59,6 +59,7 @@ class Column:
         wide: an integer does not fit into 64 bits.
         strange: the first values that look like nothing but text.
         closed: it is text, whatever comes.
+        written: the dates that people have written, among what looks like text.
     """
 
     kinds: Counter[Kind] = field(default_factory=Counter)
@@ -66,6 +67,7 @@ class Column:
     wide: bool = False
     strange: list[str] = field(default_factory=list)
     closed: bool = False
+    written: Written = field(default_factory=Written)
 
     def add(self, values: Iterable[str | None]) -> None:
         """Look at some values."""
@@ -84,14 +86,32 @@ class Column:
                 self._measure(members)
         if strangers := found.get("text"):
             self.strange += sorted(strangers)[: 3 - len(self.strange)]
+            texts = self.kinds["text"] - self._dated(strangers)
             others = self.kinds.total() - self.kinds["text"]
-            self.closed = self.kinds["text"] > _HOPELESS or (self.kinds["text"] > max(20, others))
+            self.closed = texts > _HOPELESS or (texts > max(20, others))
 
     def add_typed(self, kind: Kind, value: object) -> None:
         """Count one value of JSON, which has a type of its own."""
         self.kinds[kind] += 1
+        if isinstance(value, str) and kind == "text" and self.written.total() == self.kinds["text"] - 1:
+            self.written.add(value.strip())
         if kind == "integer" and isinstance(value, int):
             self._fit(value)
+
+    def _dated(self, texts: Collection[str]) -> int:
+        """Look for dates among texts of a column that had no other texts; return how many it has."""
+        if self.written.total() == self.kinds["text"] - len(texts):
+            next((text for text in sorted(texts) if not self.written.add(text)), None)
+        return self.written.total()
+
+    def dates(self) -> Written | None:
+        """Return what texts tell of dates; None where one is no date, or all are ISO dates."""
+        texts = self.kinds["text"]
+        others = {kind for kind, count in self.kinds.items() if count} - {"text", "date", "timestamp"}
+        if others or not texts or self.written.total() != texts:
+            return None
+        iso = Written(Counter(ymd=self.kinds["date"] + self.kinds["timestamp"]), timed=bool(self.kinds["timestamp"]))
+        return self.written.merged(iso) if iso.total() else self.written
 
     def _same(self, held: set[str]) -> Kind | None:
         """Return the kind of all values; None where they are of several."""
@@ -115,7 +135,12 @@ class Column:
         strange = [*self.strange, *other.strange][:3]
         closed = self.closed or other.closed
         return Column(
-            self.kinds + other.kinds, max(self.largest, other.largest), self.wide or other.wide, strange, closed
+            self.kinds + other.kinds,
+            max(self.largest, other.largest),
+            self.wide or other.wide,
+            strange,
+            closed,
+            self.written.merged(other.written),
         )
 
     def without_commas(self) -> Column:
@@ -213,12 +238,13 @@ def type_said(name: str, said: str, column: Column) -> pa.DataType:
         "bool": pa.bool_(),
     }
     known |= {"date": pa.date32(), "timestamp": pa.timestamp("us")}
+    said = said.partition("-")[0] if order_said(said) else said
     if said not in known:
         raise SourceError(f"types: column {name!r} cannot be {said!r}; allowed: {', '.join(SAID)}")
     return known[said]
 
 
-def converter(kind: pa.DataType, *, comma: bool) -> Callable[[str], Any] | None:
+def converter(kind: pa.DataType, *, comma: bool, order: Order | None = None) -> Callable[[str], Any] | None:
     """Return what makes a value of a text; None where it stays text.
 
     The function raises ValueError for a text that is no such value.
@@ -226,7 +252,10 @@ def converter(kind: pa.DataType, *, comma: bool) -> Callable[[str], Any] | None:
     Args:
         kind: of the column.
         comma: numbers have decimal commas.
+        order: of dates, where the recipe says it.
     """
+    if order is not None:
+        return partial(_ordered_date if pa.types.is_date(kind) else _ordered, order=order)
     if pa.types.is_integer(kind):
         return _integer
     if pa.types.is_floating(kind):
@@ -274,6 +303,17 @@ def _moment(text: str) -> datetime:
     if len(days) != 1:
         raise ValueError(f"{text!r} is no date, or may be two")
     return datetime(1970, 1, 1) + timedelta(days=days.pop())
+
+
+def _ordered(text: str, *, order: Order) -> datetime:
+    return datetime(1970, 1, 1) + timedelta(days=read_date(text, order, short=True))
+
+
+def _ordered_date(text: str, *, order: Order) -> date:
+    found = _ordered(text, order=order)
+    if found != found.replace(hour=0, minute=0, second=0, microsecond=0):
+        raise ValueError(f"{text!r} has a time of day")
+    return found.date()
 
 
 def _number(text: str) -> float:

@@ -154,7 +154,7 @@ def _quantity(column: Mapping[str, Any], value: object) -> float:
     if column["kind"] == "date":
         from aepipe.sources.dates import read_date
 
-        return read_date(value, column["order"])
+        return read_date(value, column["order"], short=column.get("short", False))
     if isinstance(value, str) and column.get("decimal"):
         return read_number(value, column["decimal"])
     return number(value)

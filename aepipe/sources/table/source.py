@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,11 @@ from aepipe import recipe
 from aepipe.errors import ItemError, SourceError
 from aepipe.sources import base, notation
 from aepipe.sources.base import SNIPPET, SNIPPET_LENGTH
+from aepipe.sources.dates import order_said
 from aepipe.sources.files import Files
 from aepipe.sources.formats import records
 from aepipe.sources.formats.schemas import is_compound
-from aepipe.sources.item import Decode, Item
+from aepipe.sources.item import Decode, Item, Ordered
 from aepipe.sources.table import decode as cells
 from aepipe.sources.table.ranks import Sampled, knots_of
 from aepipe.sources.tally import STRAY, Kind, Reading, Tally, reading_of
@@ -41,6 +42,7 @@ NAMED = 12
 KINDS: Mapping[str, Kind] = {
     **{"number": "number", "integer": "number", "date": "date", "timestamp": "date"},
     **{"category": "category", "bool": "category", "text": "text"},
+    **dict.fromkeys(get_args(Ordered), "date"),
 }
 """What a column of each type is for rows."""
 
@@ -214,7 +216,7 @@ class Table(base.ItemSource):
         """Read all rows; return the kind of each column, its levels or mean and scale, and what was guessed."""
         names = [name for name in self._container.schema().names if name not in self._left_out]
         self._check_types(names)
-        tallies = {name: Tally(name) for name in names}
+        tallies = {name: Tally(name, order_said(self._choices.types.get(name, ""))) for name in names}
         samples = {name: Sampled() for name in names} if self._features.weighted else {}
         for item, learn in self._seen():
             for name, tally in tallies.items():
@@ -320,9 +322,9 @@ def _column(seen: Tally, reading: Reading, unit: str | None) -> dict[str, Any]:
     scale = 1 / deviation if deviation > 1e-9 * (1 + abs(mean)) else 0.0
     found = {"name": seen.name, "kind": reading.kind, "mean": mean, "scale": scale, "unit": unit}
     # Keys that most columns do not have are left out, so that their rows keep their digests.
-    more = {"order": reading.order if reading.kind == "date" else None, "decimal": reading.decimal}
-    lost = bool(reading.strays or seen.infinite)
-    return found | {key: value for key, value in (more | {"strays": lost}).items() if value}
+    more: dict[str, str | bool | None] = {"order": reading.order if reading.kind == "date" else None}
+    more |= {"short": reading.short, "decimal": reading.decimal, "strays": bool(reading.strays or seen.infinite)}
+    return found | {key: value for key, value in more.items() if value}
 
 
 def _weighted(column: dict[str, Any], reading: Reading, seen: Sampled) -> dict[str, Any]:
@@ -351,7 +353,7 @@ def _numbers(reading: Reading, seen: Sampled) -> Iterator[float]:
 
 def _alike(column: Mapping[str, Any]) -> list[str | None]:
     """Return what has to be the same in two columns, so that what was learned of one holds for the other."""
-    return [column["name"], column["kind"], column.get("decimal"), column.get("order")]
+    return [column["name"], column["kind"], column.get("decimal"), column.get("order"), column.get("short")]
 
 
 def _listed(columns: Sequence[Mapping[str, Any]]) -> str:

@@ -6,8 +6,6 @@ with ``"standard"`` each column has mean 0 and variance 1 over the train split.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aepipe.errors import ItemError, QueryError, shortened
-from aepipe.sources.asked import path_named
+from aepipe.sources.asked import file_named, path_named
 from aepipe.sources.files import InMemory, first_bytes
 from aepipe.sources.formats.contents import other
 from aepipe.sources.item import Decode, Item
+from aepipe.sources.vectors.numbers import NPY, array_items, numbers
 from aepipe.store.io import load_numpy
 
 VERSION = 1
-NPY = b"\x93NUMPY"
-"""The first bytes of a ``.npy`` file."""
 _HEAD = 1 << 12
 LARGEST = 65_504.0
 """The largest number of a row: training sees rows as float16, too."""
@@ -66,42 +63,11 @@ def _small(row: NDArray[np.float32], key: str, remedy: str) -> NDArray[np.float3
     return row
 
 
-def numbers(data: bytes, key: str, width: int | None) -> NDArray[np.float32]:
-    """Return the numbers of a vector as they are, float32[D].
-
-    Args:
-        data: D numbers of float32 in the machine's order, a ``.npy`` file, or a JSON list.
-        key: of the item, for messages.
-        width: D; None where any will do.
-
-    Raises:
-        ItemError: there are not D of them, or one is not finite, or beyond float32.
-    """
-    width = -1 if width is None else width
-    try:
-        if data.startswith(NPY):
-            found = load_numpy(io.BytesIO(data))
-        elif len(data) == 4 * width:
-            # The form in which ingestion hands vectors on.
-            found = np.frombuffer(data, np.float32)
-        else:
-            found = np.array(json.loads(data), np.float64)
-        given = np.asarray(found).reshape(-1)
-        with np.errstate(over="ignore"):
-            vector = np.asarray(given, np.float32)
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        raise ItemError(key, f"not a vector of {width:,} numbers") from None
-    if width >= 0 and len(vector) != width:
-        raise ItemError(key, f"{len(vector):,} numbers, and the vectors of this collection have {width:,}")
-    if not np.isfinite(vector).all():
-        place = int(np.flatnonzero(~np.isfinite(vector))[0])
-        beyond = ", beyond float32" if np.isfinite(given[place]) else ""
-        raise ItemError(key, f"number {place} is {given[place]:g}{beyond}")
-    return vector
-
-
 def query_items(text: str) -> Iterator[Item]:
-    """Yield the vectors of a ``.npy`` file, of one or two axes; or the one of a JSON list.
+    """Yield the vectors of a file, each row of an array being one; or the one of a JSON list.
+
+    A file is ``.npy``, ``.npz`` (``.npz@name`` where it has several arrays), or a table with a column of vectors; a
+    folder has such files.
 
     Raises:
         QueryError: there is no such file, or it holds no vectors.
@@ -109,18 +75,28 @@ def query_items(text: str) -> Iterator[Item]:
     if text.lstrip().startswith("["):
         yield Item(text if len(text) < 40 else f"{text[:36]}...", text, InMemory(text.encode()))
         return
-    path = path_named(text)
+    path, (whole, _, name) = path_named(text), text.rpartition("@")
+    if path is None and whole.lower().endswith(".npz") and (archive := file_named(whole)):
+        from aepipe.sources.vectors import asked
+
+        yield from asked.array_named(text, archive, name)
+        return
     if path is None:
-        raise QueryError(f"{shortened(text)}: no such file; ask with a .npy file or a JSON list")
+        raise QueryError(
+            f"{shortened(text)}: no such file; ask with vectors: a .npy or .npz file, a table with a column of them, "
+            "or a JSON list; or with its own rows, by --key or --id"
+        )
+    if path.is_dir() or path.suffix.lower() not in {"", ".npy"}:
+        # Tables need packages that a query with an array does without.
+        from aepipe.sources.vectors import asked
+
+        yield from asked.items_of(text, path)
+        return
     try:
         found = load_numpy(path)
     except (OSError, ValueError) as error:
         raise QueryError(f"{text}: not a .npy file of vectors{_why_not(path, error)}") from None
-    if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
-        raise QueryError(f"{text}: not a .npy file of one vector, or of rows of them")
-    for number, vector in enumerate(np.atleast_2d(found)):
-        key = text if found.ndim == 1 else f"{text}#{number}"
-        yield Item(key, key, InMemory(np.ascontiguousarray(vector, np.float32).tobytes()))
+    yield from array_items(text, found)
 
 
 def _why_not(path: Path, error: Exception) -> str:

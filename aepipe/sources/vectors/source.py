@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,13 +20,9 @@ from aepipe.sources import base
 from aepipe.sources.files import Files
 from aepipe.sources.formats import arrays, clip_retrieval, records, schemas
 from aepipe.sources.item import Container, Decode, Item
-from aepipe.sources.vectors import decode as numbers
-
-FEWEST = 4
-"""Numbers from which a list of integers, or bytes, are a vector."""
-ALIKE = 0.9
-"""Share of the lists of a column that have the same length where they are vectors."""
-_TOKENS = frozenset({"input_ids", "attention_mask", "token_type_ids", "special_tokens_mask", "labels", "tokens"})
+from aepipe.sources.vectors import decode
+from aepipe.sources.vectors.cells import column_of_lists, is_column, vector_bytes
+from aepipe.sources.vectors.numbers import NPY, numbers
 
 
 class Options(base.TableOptions):
@@ -83,7 +78,7 @@ class Vectors(base.ItemSource):
 
     def features(self) -> dict[str, Any]:
         """Return the options, and the learned mean and scale."""
-        options = {"kind": self.kind, "decoder": numbers.VERSION, "width": self._width}
+        options = {"kind": self.kind, "decoder": decode.VERSION, "width": self._width}
         return options | self._features.model_dump(mode="json") | self._learned
 
     def fitted(self, known: Mapping[str, Any] | None) -> Self:
@@ -94,7 +89,7 @@ class Vectors(base.ItemSource):
             other._learned = {name: known[name] for name in self._learned}
         elif self._features.normalize == "standard":
             other._learned = self._learn()
-        other._decode = numbers.decoder(other.features())
+        other._decode = decode.decoder(other.features())
         return other
 
     def row(self, data: bytes, key: str) -> NDArray[np.generic]:
@@ -108,7 +103,7 @@ class Vectors(base.ItemSource):
         for item in self.items():
             try:
                 data = item.read()
-                vector = numbers.numbers(data, item.key, self._width).astype(np.float64)
+                vector = numbers(data, item.key, self._width).astype(np.float64)
             except ItemError:  # ingestion reports it
                 continue
             if self.split(item, hashlib.sha256(data).digest()) == "train":
@@ -143,46 +138,6 @@ def _container(files: Files, options: Options) -> tuple[Container, int]:
     return container, width[0]
 
 
-def vector_bytes(value: object, width: int | None = None) -> bytes:
-    """Return the vector in a cell as numbers of float32.
-
-    Args:
-        value: a list of numbers, the same as JSON, or numbers of float32 as bytes.
-        width: how many numbers there have to be; None where any number will do.
-
-    Raises:
-        ValueError: it is no vector; the text says why.
-    """
-    if isinstance(value, bytes):
-        if value.startswith(numbers.NPY):
-            return _of_width(numbers.numbers(value, "", None), width).tobytes()
-        if len(value) % 4 or not value:
-            raise ValueError("bytes that are not numbers of float32")
-        return _of_width(np.frombuffer(value, "<f4"), width).tobytes()
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("text that is no list of numbers") from None
-    if not isinstance(value, list) or not value:
-        raise ValueError("no vector" if value is None or value == [] else "not a list of numbers")
-    if None in value:
-        raise ValueError("a vector with holes")
-    try:
-        found = np.array(value, np.float64)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError("not a list of numbers") from None
-    if found.ndim != 1:
-        raise ValueError("not a list of numbers")
-    return arrays.narrowed(_of_width(found, width)).tobytes()
-
-
-def _of_width(vector: NDArray[Any], width: int | None) -> NDArray[Any]:
-    if width is not None and len(vector) != width:
-        raise ValueError(f"{len(vector):,} numbers, and the vectors of this collection have {width:,}")
-    return vector
-
-
 def _length(container: records.Records, files: Files, column: str) -> int:
     """Return the numbers of the vectors of a column: by its type, else as most of the first have them.
 
@@ -208,54 +163,10 @@ def _length(container: records.Records, files: Files, column: str) -> int:
 
 
 def _is_array(seen: base.Glimpse) -> bool:
-    return seen.head.startswith(numbers.NPY) or seen.name.lower().endswith(".npz")
+    return seen.head.startswith(NPY) or seen.name.lower().endswith(".npz")
 
 
-def _is_column(column: pa.Field, cells: Sequence[object]) -> bool:
-    """Recognise vectors: lists of numbers, or numbers as bytes, of one length."""
-    kind = schemas.plain(column.type)
-    if schemas.is_bytes(kind):
-        return _are_numbers([cell for cell in cells if isinstance(cell, bytes)])
-    if not schemas.is_list(kind):
-        return False
-    if pa.types.is_integer(kind.value_type):
-        # Words by their numbers are no vectors, nor are lists of labels.
-        return column.name not in _TOKENS and _one_length(cells, FEWEST)
-    return bool(pa.types.is_floating(kind.value_type)) and (not cells or _one_length(cells, 2))
-
-
-def _one_length(cells: Sequence[object], fewest: int) -> bool:
-    """Tell whether nearly all lists have the same length, and at least ``fewest`` numbers."""
-    lengths = Counter(len(cell) for cell in cells if isinstance(cell, list))
-    length, count = lengths.most_common(1)[0] if lengths else (0, 0)
-    return length >= fewest and count >= ALIKE * lengths.total()
-
-
-def _are_numbers(cells: Sequence[bytes]) -> bool:
-    """Tell whether bytes are vectors of float32: of one length, and of the size that numbers of vectors have."""
-    if not cells or len({len(cell) for cell in cells}) > 1 or len(cells[0]) < 4 * FEWEST or len(cells[0]) % 4:
-        return False
-    found = np.abs(np.frombuffer(b"".join(cells), "<f4"))
-    # Other bytes, read as numbers, lie anywhere between 1e-38 and 1e38.
-    return bool(np.isfinite(found).all() and found.max() < 1e5 and (found[found > 0] > 1e-12).all() and found.any())
-
-
-def _column_of_lists(texts: Mapping[str, Sequence[str]], rows: int) -> str | None:
-    """Return the first column whose texts are lists of numbers as JSON."""
-    return next((name for name, values in texts.items() if values and _are_lists(values)), None)
-
-
-def _are_lists(values: Sequence[str]) -> bool:
-    if not all(value.lstrip().startswith("[") for value in values):
-        return False
-    try:
-        lengths = {len(vector_bytes(value)) for value in values}
-    except ValueError:
-        return False
-    return len(lengths) == 1 and lengths.pop() >= 4 * FEWEST
-
-
-SNIFFER = base.Sniffer(rank=4, file=_is_array, column=_is_column, texts=_column_of_lists, option="vectors")
+SNIFFER = base.Sniffer(rank=4, file=_is_array, column=is_column, texts=column_of_lists, option="vectors")
 
 
 def suggest(path: str, items: Iterable[Item]) -> base.Hints:

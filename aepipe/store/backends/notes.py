@@ -5,7 +5,8 @@
     <address>/service/<name>             moved by whoever knows which release it replaces
     <address>/log/<time>-<random>.json   an object for each line of the log
     <address>/locks/<name>               leases, see :mod:`aepipe.store.backends.leases`
-    <address>/ids/<name>, names.json, reading-<name>.json, quarantine-<name>.parquet, feedback/...
+    <address>/ids/<name>, names.json, reading-<name>.json, stamps-<name>.bin,
+        quarantine-<name>.parquet, feedback/...
 
 Who moves a pointer says which bytes it replaces: those that it had when the lock of its collection was taken,
 else those that were read last. Of several who move it at once, one succeeds.

@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn
+
 from aepipe.errors import RecipeError
 from aepipe.learn import batches, likelihood, nets, objectives, posterior, stack
 from aepipe.learn import spec as layer_specs
@@ -42,6 +44,26 @@ def by_jacobian(model: Autoencoder, x: Any) -> Any:
     """Return the squared norm of each row's Jacobian, cell by cell."""
     code: Any = torch.func.jacrev(lambda row: model.encode(row[None]).mean[0], chunk_size=1)
     return torch.stack([code(row).square().sum() for row in x])
+
+
+@pytest.mark.parametrize(
+    ("parts", "single"),
+    [
+        ([nn.Flatten(), nn.Linear(7, 5), nn.Tanh()], True),
+        ([nn.Flatten(), nn.Linear(7, 5), nn.Softmax(1)], False),
+        ([nn.Flatten(), nn.Identity(), nn.Tanh()], False),
+        ([nn.Identity(), nn.Linear(7, 5), nn.Tanh()], False),
+        ([nn.Flatten(), nn.Linear(7, 5)], False),
+        ([nn.Flatten(), nn.Linear(7, 5), nn.Tanh(), nn.Tanh()], False),
+    ],
+)
+def test_there_is_a_closed_form_for_one_map_under_a_pointwise_activation(parts: list[nn.Module], single: bool) -> None:
+    model = build()
+    model.net.encoder = nn.Sequential(*parts)
+    assert contractive._single_layer(model) == ((parts[1], parts[2]) if single else None)
+    for other in (posterior.KSparse(k=2), posterior.Bernoulli()):
+        model.posterior = other
+        assert contractive._single_layer(model) is None
 
 
 def test_for_sigmoid_units_it_is_the_sum_of_the_paper() -> None:
@@ -77,10 +99,14 @@ def test_more_probes_are_less_noisy() -> None:
     assert spread[1].item() == pytest.approx(spread[0].item() / 4, rel=0.2)
 
 
-def test_other_posteriors_and_holes_are_probed() -> None:
-    model = build(holes=True)
+@pytest.mark.parametrize("holes", [True, False])
+def test_other_posteriors_and_holes_are_probed(holes: bool) -> None:
+    model = build(holes=holes)
     x = rows(1).repeat(20_000, 1)
-    x[:, 2] = torch.nan
+    if holes:
+        x[:, 2] = torch.nan
+    else:
+        model.posterior = posterior.KSparse(k=2)  # the units that are left out do not count
     truth = by_jacobian(model, x[:1]).item()
     found = squared_norm(model, x, generator=torch.Generator().manual_seed(0)).detach()
     assert abs(found.mean().item() - truth) < 4 * found.std().item() / np.sqrt(len(x))

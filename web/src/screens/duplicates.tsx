@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { getWhenDone, path, post, query, type Alike, type Duplicates, type Facts, type Member } from "../api";
 import { t } from "../i18n";
 import { bits, Tile } from "../parts/tile";
+import { Waiting } from "../parts/waiting";
 import { address, change, type Place, useLoaded } from "../state";
 
 const RULES = ["best", "newest", "oldest", "first"] as const;
@@ -33,7 +34,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
   const [said, setSaid] = useState("");
   const url = (after: number, limit = 50) =>
     path(facts.name, `/duplicates${query({ alike, radius, keep, after, limit, release: facts.release })}`);
-  const found = useLoaded((signal) => getWhenDone<Duplicates>(url(0), signal), [alike, radius, keep]);
+  const found = useLoaded((signal, told) => getWhenDone<Duplicates>(url(0), signal, told), [alike, radius, keep]);
   useEffect(() => {
     setGroups(found.value?.groups ?? []);
     setNext(found.value?.next ?? null);
@@ -113,12 +114,7 @@ export function DuplicatesScreen({ facts, place }: { facts: Facts; place: Place 
           </select>
         </label>
       </div>
-      {found.error && (
-        <p class="notice" role="alert">
-          {t("failed", { text: found.error.message })}
-        </p>
-      )}
-      {found.loading && <p class="told">{t("loading")} …</p>}
+      <Waiting found={found} />
       {found.value && (
         <p class="summary" aria-live="polite">
           {found.value.total
