@@ -668,3 +668,21 @@ def test_copying_checkpoints_does_not_keep_a_process_from_its_end(memory: Memory
 def test_what_drivers_say_of_an_object(info: dict[str, object], found: Object) -> None:
     """A time without a zone is one of UTC."""
     assert _object(info) == found
+
+
+def test_what_is_fetched_is_named_in_the_progress(
+    memory: Memory, there: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = put(there)
+    told: list[tuple[str, int]] = []
+    plain = copies.together
+
+    def together(what: str, work: Any) -> None:
+        told.append((what, len(work)))
+        plain(what, work)
+
+    monkeypatch.setattr(copies, "together", together)
+    outputs = there.manifest(ref).outputs
+    backend(there).copies.fetch(str(ref), memory.held[str(ref)][0], outputs)
+    assert told == [(f"fetching {ref.kind}", len(outputs))]
+    assert all((there.root / str(ref) / file).exists() for file in outputs)
