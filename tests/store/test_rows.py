@@ -404,3 +404,10 @@ def test_only_rows_that_are_a_sample_say_their_share(tmp_path: Path) -> None:
     with RowsWriter(tmp_path / "none", shape=SHAPE, columns=SCHEMA, kept=0.5) as writer:
         writer.close(source="abc", next_id=5000)
     assert Rows(tmp_path / "none").facts["kept"] == 0.5
+
+
+def test_features_are_written_in_the_type_of_the_rows(tmp_path: Path) -> None:
+    given = [row(number, "float64") for number in (1, 2)]
+    found = write(tmp_path / "rows", given, dtype="float16")
+    assert found.feature(1).dtype == np.float16
+    assert found.feature(1).tolist() == given[1].features.astype(np.float16).tolist()
