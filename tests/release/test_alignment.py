@@ -341,3 +341,37 @@ def test_pictures_agree_as_well_as_the_better_of_both_ways() -> None:
     assert (both > one).any()
     assert found[sure] == pytest.approx(both[sure], abs=1e-5)
     assert ((found == both) | (found == np.float32(copies.MOST))).all()
+
+
+def refined(first: Floats, second: Floats, one: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return a map after one step of weighted least squares with few pixels that differ much counting little."""
+    moved, inside, across, down = (part[0].astype(float) for part in alignment._moved(second[None], one[None], 16))
+    own, other, gain = (
+        part[0] for part in alignment._centred(first[None], moved[None].astype(np.float32), inside[None].astype("f4"))
+    )
+    amount, rest = float(gain[0, 0]), (own - float(gain[0, 0]) * other).astype(float)
+    scale = np.abs(rest * inside).mean() + 0.01
+    weight = inside / (1 + (rest / (2 * scale)) ** 2)
+    x, y = np.meshgrid(*[(2 * np.arange(16) + 1) / 16 - 1] * 2)
+    changes = np.stack([across * x, across * y, across, down * x, down * y, down], -1).reshape(-1, 6) * amount
+    changes -= (weight.reshape(-1, 1) * changes).sum(0) / (weight.sum() + 1e-6)
+    square = changes.T @ (weight.reshape(-1, 1) * changes)
+    square += np.eye(6) * (1e-3 * np.trace(square) / 6 + 1e-6)
+    step = np.linalg.solve(square, changes.T @ (weight * rest).ravel())
+    found: NDArray[np.float64] = one + step.clip(-0.2, 0.2)
+    return found
+
+
+@pytest.mark.parametrize("light", [0.5, 1.5])
+def test_a_step_is_that_of_weighted_least_squares(light: float) -> None:
+    first, second = softened(pictures(4, 16, seed=3), 1), softened(pictures(4, 16, seed=3), 1)
+    second[2] = second[2, ::-1]  # leads far away, so the step is cut
+    second[1, 4:7] = 1
+    second[3] = second[3, :, 7:8] + 0.01 * second[3]  # next to no slopes across
+    maps = MAPS + np.float32(0.02) * np.arange(6, dtype=np.float32)
+    found = alignment._refined((first * np.float32(light)).astype(np.float32), second, maps, 1)
+    expected = [refined(first[n] * np.float32(light), second[n], maps[n]) for n in range(4)]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert (np.abs(found - maps).max(axis=1) > 0.1999).any(), "one step was cut"
+    twice = alignment._refined(first, second, alignment._refined(first, second, maps, 1), 1)
+    np.testing.assert_allclose(alignment._refined(first, second, maps, 2), twice, atol=1e-4)

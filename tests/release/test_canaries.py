@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from aepipe.errors import RecipeError
+from aepipe.errors import ItemError, RecipeError
 from aepipe.release import canaries
 from aepipe.release.query import answer, questions_from_rows
 from aepipe.release.release import Release
-from aepipe.release.search import search_options
+from aepipe.release.search import Question, search_options
 from aepipe.store.artifacts import Store
 from tests.support.releases import make_release, pictures_of
 
@@ -94,3 +96,43 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_three_hits_are_named_at_most(hits: str, label: str, said: str) -> None:
     assert canaries._listed(canaries.Canary(key="k", hits=tuple(hits), label=label or None)) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "canary", "outcome"),
+    [
+        ("abc", {"hits": ("a", "z")}, (True, "1 found, wanted 1 of a, z within the first 10")),
+        ("abc", {"hits": ("a", "z"), "at_least": 2}, (False, "1 found, wanted 2 of a, z within the first 10")),
+        ("abc", {"hits": ("a", "b"), "at_least": 2}, (True, "2 found, wanted 2 of a, b within the first 10")),
+        (
+            "abc",
+            {"hits": ("a",), "not_hits": ("z", "b", "c")},
+            (False, "found b, which must not be among the first 10"),
+        ),
+        ("abc", {"not_hits": ("z",)}, (True, "nothing found that must not be")),
+        ("", {"hits": ("a",), "within": 3}, (False, "0 found, wanted 1 of a within the first 3")),
+    ],
+)
+def test_what_a_canary_says_of_its_hits(
+    monkeypatch: pytest.MonkeyPatch, found: str, canary: dict[str, Any], outcome: tuple[bool, str]
+) -> None:
+    one, asked = canaries.Canary(key="k", **canary), list[Any]()
+    hits = [SimpleNamespace(row=SimpleNamespace(key=key, labels=())) for key in found]
+    release: Any = object()
+
+    def answers(where: Any, questions: list[Question], options: Any) -> list[Any]:
+        assert where is release
+        asked.append((questions[0].text, options))
+        return [SimpleNamespace(hits=hits)]
+
+    monkeypatch.setattr(canaries, "answer", answers)
+    monkeypatch.setattr(canaries, "search_options", lambda where, options: options)
+    for row_id in (0, None):
+        monkeypatch.setattr(canaries, "_question", lambda *_, row_id=row_id: Question("asked", row_id=row_id))
+        passed, said = outcome
+        assert canaries._asked(release, one, Path()) == canaries.Outcome(passed, f"canary {one.name}: {said}")
+        assert asked.pop() == ("asked", {"k": one.within, "others": row_id is not None})
+    failed = Question("asked", failure=ItemError("a.png", "cannot be read"))
+    monkeypatch.setattr(canaries, "_question", lambda *_: failed)
+    assert canaries._asked(release, one, Path()) == canaries.Outcome(False, f"canary {one.name}: {failed.failure}")
+    assert asked == []

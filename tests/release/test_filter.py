@@ -199,3 +199,18 @@ def test_a_plain_condition_is_one_over_the_columns(release: Release, condition: 
     assert str(caught.value) == f"where {condition!r}: {said}"
     usual = "length(key) > 3 AND id < 5"
     assert ids_where(release, usual, plain=True).tolist() == ids_where(release, usual).tolist()
+
+
+def test_conditions_hold_for_rows_in_parts(store: Store) -> None:
+    """Rows of a part have ids of their own on the disk."""
+    release = Release.open(store, ref=make_release(store, n=10, shape=(4, 4, 1), part=4))
+    rows = release.describe(release.items.ids)
+    assert len({row.label for row in rows}) > 1
+    chosen: dict[str, Callable[[Row], bool]] = {
+        "id >= 3 AND id < 9": lambda row: 3 <= row.id < 9,
+        "label = 'class1'": lambda row: row.label == "class1",
+        "id > 2 AND label <> 'class1'": lambda row: row.id > 2 and row.label != "class1",
+        f"key = '{rows[7].key}'": lambda row: row.key == rows[7].key,
+    }
+    for condition, holds in chosen.items():
+        assert ids_where(release, condition).tolist() == [row.id for row in rows if holds(row)], condition

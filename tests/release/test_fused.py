@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 from aepipe.codes.bitcodes import BitCodes
 from aepipe.errors import ItemError, QueryError
-from aepipe.release import hybrid
+from aepipe.log import Progress
+from aepipe.release import fulltext, hybrid
 from aepipe.release.search import Found, Question, SearchOptions
 
 BITS = np.random.default_rng(3).integers(0, 2, (9, 16))
@@ -152,3 +155,72 @@ def test_only_a_bare_code_has_nothing_to_look_for() -> None:
     hybrid.check_asked([])
     with pytest.raises(QueryError, match=r"^code 00: has no words to look for"):
         hybrid.check_asked([*fine, Question("code 00", CODE), Question("code 01", CODE)])
+
+
+def test_each_text_is_read_once_in_the_order_of_the_source(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Items that the collection has not are passed over; rows that the source has not any more come last."""
+    monkeypatch.setattr(fulltext, "BLOCK", 2)
+    ids = np.array([3, 4, 6, 9, 12])
+    keys = dict(zip(ids.tolist(), "abcde", strict=True))
+
+    def describe(some: NDArray[np.int64]) -> list[Any]:
+        assert len(some) <= 2
+        return [SimpleNamespace(id=one, key=keys[one], place=f"at {keys[one]}") for one in some.tolist()]
+
+    def item(key: str) -> Any:
+        def read() -> bytes:
+            if key == "e":
+                raise ItemError(key, "cannot be read")
+            return f"item {key}".encode()
+
+        return SimpleNamespace(key=key, read=read)
+
+    def original(_: Any, place: str) -> bytes:
+        if place == "at b":
+            raise ItemError(place, "gone")
+        return place.encode()
+
+    asked: Any = SimpleNamespace(items=SimpleNamespace(ids=ids), describe=describe)
+    monkeypatch.setattr(fulltext, "_items", lambda one: map(item, "dxaeyz") if one is asked else iter(()))
+    monkeypatch.setattr(fulltext, "text_reader", lambda _: lambda data, key: f"{key}: {data.decode()}")
+    monkeypatch.setattr(fulltext, "original", original)
+    with caplog.at_level(logging.INFO, logger="aepipe.progress"):
+        found = list(fulltext._texts(asked))
+    assert found == [(9, "d: item d"), (3, "a: item a"), (6, "c: at c"), (12, "e: at e")]
+    steps = [(one.stage, one.done, one.total) for record in caplog.records if (one := Progress.of(record))]
+    assert set(steps) == {("full text", done, 5) for done in range(6)}
+
+
+@pytest.mark.parametrize(("mail", "text"), [(True, "body of to: a"), (False, "to: a"), (None, "to: a")])
+def test_of_a_mail_the_body_counts(monkeypatch: pytest.MonkeyPatch, mail: bool | None, text: str) -> None:
+    monkeypatch.setattr("aepipe.sources.readable", lambda kind, data, key: data.decode() if kind == "text" else key)
+    monkeypatch.setattr("aepipe.sources.text.decode.body_of", lambda found: f"body of {found}")
+    card = SimpleNamespace(source="text", features={} if mail is None else {"mail": mail})
+    asked: Any = SimpleNamespace(encoder=SimpleNamespace(card=card))
+    read = fulltext.text_reader(asked)
+    assert read(b"to: a", "a.eml") == text
+    assert read(b"", "a.eml") == ""
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_index_that_cannot_be_locked_is_opened_as_a_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, writable: bool
+) -> None:
+    (tmp_path / "meta.json").write_text("it")
+    tried: list[str] = []
+
+    def open_(folder: str) -> Any:
+        tried.append(folder)
+        if folder == str(tmp_path) and not writable:
+            raise ValueError("no lock")
+        assert (Path(folder) / "meta.json").read_text() == "it"
+        return SimpleNamespace(searcher=lambda: f"searcher of {folder}")
+
+    monkeypatch.setattr(fulltext, "_tantivy", lambda: SimpleNamespace(Index=SimpleNamespace(open=open_)))
+    opened = fulltext.FullText(tmp_path)
+    assert tried[0] == str(tmp_path)
+    assert len(tried) == (1 if writable else 2)
+    assert opened._searcher == f"searcher of {tried[-1]}"
+    assert [path.name for path in tmp_path.iterdir()] == ["meta.json"], "the copy lies elsewhere"

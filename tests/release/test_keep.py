@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from aepipe.errors import QueryError
+from aepipe.errors import ItemError, QueryError
+from aepipe.release import keep
 from aepipe.release.keep import Original, marked, order_named, original_of
 from aepipe.release.release import Release
 from aepipe.store.artifacts import Store
@@ -65,3 +68,34 @@ def test_what_is_known_of_an_original(store: Store) -> None:
     assert (found[2].path, found[2].pixels, found[2].n_bytes) == (files[2], 0, 10)
     marks = marked(release, [1, 0, 2], order_named("best"))
     assert [(one.row.id, mark) for one, mark in marks] == [(1, "remove"), (0, "keep"), (2, "remove")]
+
+
+def test_an_original_within_an_archive_has_its_size_and_pixels_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (5, 7)).save(stream, "PNG")
+    held = {"a.zip#1.png": stream.getvalue(), "a.zip#2.png": b"no picture"}
+
+    def read(_: object, place: str) -> bytes:
+        if place not in held:
+            raise ItemError(place, "gone")
+        return held[place]
+
+    monkeypatch.setattr(keep, "file_of", lambda release, place: None)
+    monkeypatch.setattr(keep, "original", read)
+    rows = [Row(number, f"{number}.png", None, None, f"a.zip#{number}.png", {}) for number in (1, 2, 3)]
+    found = [original_of(object(), row) for row in rows]  # type: ignore[arg-type]
+    assert found == [
+        Original(rows[0], None, 35, len(held["a.zip#1.png"]), None),
+        Original(rows[1], None, 0, 10, None),
+        Original(rows[2], None, 0, 0, None),
+    ]
+
+
+def test_a_glob_is_compared_with_the_key_and_with_the_path() -> None:
+    row = Row(1, "c.png", None, None, "c.png", {})
+    one = Original(row, Path("/here/b/c.png"), 1, 1, 1.0)
+    for glob, fits in (("c.png", True), ("*/b/*", True), ("/here/*", True), ("b/*", False), ("None", False)):
+        assert keep._matches(one, glob) is fits, glob
+    gone = Original(row, None, 1, 1, 1.0)
+    assert keep._matches(gone, "c.*")
+    assert not keep._matches(gone, "None")

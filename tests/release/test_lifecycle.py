@@ -16,7 +16,7 @@ from aepipe.release.lifecycle import VerifyReport, row_count
 from aepipe.release.manifest import MENDED_BY, ReleaseManifest
 from aepipe.release.release import Release
 from aepipe.store import registry
-from aepipe.store.artifacts import Ref, Store
+from aepipe.store.artifacts import LISTS, Ref, Store
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
@@ -204,3 +204,31 @@ def test_a_release_in_service_that_is_not_there_is_named(store: Store, monkeypat
     with pytest.raises(CorruptError) as caught:
         gc._check_service(store)
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize(("kept", "listings"), [(None, []), (1, []), (0, [3, 4]), (0.5, [3, 4])])
+def test_a_list_needs_its_parts_its_readings_and_where_nothing_is_kept_their_listings(
+    kept: float | None, listings: list[int]
+) -> None:
+    first = Ref(sorted(LISTS)[0], "f" * 64)
+    refs = [Ref("segment", str(number) * 64) for number in range(6)]
+    manifests: dict[Ref, Any] = {
+        first: SimpleNamespace(
+            facts={"readings": [str(refs[1]), str(refs[2])], **({} if kept is None else {"kept": kept})}
+        ),
+        refs[1]: SimpleNamespace(inputs={"listing": str(refs[3])}),
+        refs[2]: SimpleNamespace(inputs={"listing": str(refs[4])}),
+    }
+
+    def manifest(ref: Ref) -> Any:
+        if ref not in manifests:
+            raise CorruptError("corrupt")
+        return manifests[ref]
+
+    given: Any = SimpleNamespace(manifest=manifest, parts=lambda ref: (refs[0], refs[5]) if ref == first else ())
+    expected = [refs[0], refs[5], refs[1], refs[2], *(refs[number] for number in listings)]
+    assert gc._listed(given, first) == expected
+    assert gc._listed(given, refs[0]) == []
+    assert gc._listed(given, Ref(first.kind, "e" * 64)) == [], "damaged"
+    manifests[first] = SimpleNamespace(facts={})
+    assert gc._listed(given, first) == [refs[0], refs[5]]

@@ -155,3 +155,28 @@ def test_items_are_encoded_with_words_one_by_one_and_failures_keep_their_place()
         assert one.understood == ("+ r", "+ red")
         assert one.code is not None
         assert one.failure is None
+
+
+def test_features_of_rows_come_in_the_order_of_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From whichever table of rows has them."""
+    held = {"first": [3, 5, 8], "second": [9, 11]}
+
+    def rows(folder: str) -> Any:
+        ids = np.array(held[folder])
+        return SimpleNamespace(ids=lambda: ids, feature=lambda place: np.array([ids[place], 0.5], np.float16))
+
+    monkeypatch.setattr("aepipe.store.rows.Rows", rows)
+    release: Any = SimpleNamespace(folders=lambda what: list(held) if what == "rows" else [])
+    found = words.features_of(release, [11, 5, 9])
+    assert [one.tolist() for one in found] == [[11, 0.5], [5, 0.5], [9, 0.5]]
+    assert {one.dtype for one in found} == {np.dtype(np.float32)}
+
+
+def test_each_packed_code_is_a_question_of_its_own() -> None:
+    codes, release = BitCodes.from_bits(BITS, "f"), SimpleNamespace(n_bits=16, fingerprint="g")
+    given: Any
+    for given, fingerprint in ((codes, "f"), (codes.hex(), "g")):
+        asked = list(query.questions_from_codes(release, given))  # type: ignore[arg-type]
+        assert [one.text for one in asked] == [f"code {text}" for text in codes.hex()]
+        assert [one.code.hex() for one in asked if one.code is not None] == [[text] for text in codes.hex()]
+        assert [one.code.fingerprint for one in asked if one.code is not None] == [fingerprint] * 3

@@ -249,3 +249,10 @@ def test_since_when_a_lock_is_held() -> None:
     assert own.startswith(f"process {os.getpid()}, since 2")
     assert own.endswith(f", on {socket.gethostname()}")
     assert time.time() - 60 < locks.since(own) <= time.time()
+
+
+def test_damage_is_said_with_the_manifest_and_the_folder_to_delete(tmp_path: Path) -> None:
+    held = tmp_path / "rows" / "1"
+    assert Folder(tmp_path).damaged("rows/1", "not JSON") == (
+        f"{held / 'manifest.json'}: corrupt, not JSON. Delete the folder {held} and run again: it will be made again"
+    )

@@ -231,12 +231,17 @@ def test_files_without_an_artifact_are_swept_after_a_day(memory: Memory, there: 
     memory.held = {key: (data, NOW - 2 * old) for key, (data, _) in memory.held.items()}
     memory.modified = NOW - old
     memory.put("blob/lost", b"x")
-    memory.put(f"removed/segment/{'1' * 64}", b'{"outputs": {"a": {"sha256": "recent", "bytes": 1}}}')
+    memory.put(
+        f"removed/segment/{'1' * 64}",
+        b'{"outputs": {"a": {"sha256": "recent", "bytes": 1}, "b": {"sha256": "older", "bytes": 1}}}',
+    )
     memory.put("blob/recent", b"y")
+    memory.held["blob/older"] = b"z", NOW - 2 * old
     backend(there).sweep()
     assert ("blob/lost" in memory.held) == (not swept)
     assert (f"removed/segment/{'1' * 64}" in memory.held) == (not swept)
     assert ("blob/recent" in memory.held) == (not swept)
+    assert ("blob/older" in memory.held) == (not swept), "what is marked as removed since then may come back"
     blobs = {f"blob/{one['sha256']}" for one in there.manifest(kept).outputs.values()}
     assert blobs <= memory.held.keys()
     assert there.has(kept)
@@ -668,3 +673,55 @@ def test_copying_checkpoints_does_not_keep_a_process_from_its_end(memory: Memory
 def test_what_drivers_say_of_an_object(info: dict[str, object], found: Object) -> None:
     """A time without a zone is one of UTC."""
     assert _object(info) == found
+
+
+def test_what_is_fetched_is_named_in_the_progress(
+    memory: Memory, there: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = put(there)
+    told: list[tuple[str, int]] = []
+    plain = copies.together
+
+    def together(what: str, work: Any) -> None:
+        told.append((what, len(work)))
+        plain(what, work)
+
+    monkeypatch.setattr(copies, "together", together)
+    outputs = there.manifest(ref).outputs
+    backend(there).copies.fetch(str(ref), memory.held[str(ref)][0], outputs)
+    assert told == [(f"fetching {ref.kind}", len(outputs))]
+    assert all((there.root / str(ref) / file).exists() for file in outputs)
+
+
+@pytest.mark.parametrize(("there", "lost"), [(b"own", False), (b"other", True), (None, True)])
+def test_who_meets_its_own_write_has_written(monkeypatch: pytest.MonkeyPatch, there: bytes | None, lost: bool) -> None:
+    def call(_: Bucket, work: Any, *, size: int) -> None:
+        assert size == 3
+        raise ChangedError("key")
+
+    def get(_: Bucket, key: str) -> bytes:
+        if there is None:
+            raise FileNotFoundError(key)
+        return there
+
+    monkeypatch.setattr(Bucket, "_call", call)
+    monkeypatch.setattr(Bucket, "get", get)
+    bucket = Bucket.__new__(Bucket)
+    if lost:
+        with pytest.raises(ChangedError, match=r"^key$"):
+            bucket._conditional("key", b"own", list)
+    else:
+        bucket._conditional("key", b"own", list)
+
+
+def test_the_bytes_of_a_download_that_have_come_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counted: list[int] = []
+
+    def call(_: Bucket, work: Any, *, come: Any) -> None:
+        counted.append(come())
+        (tmp_path / "file").write_bytes(b"1234")
+        counted.append(come())
+
+    monkeypatch.setattr(Bucket, "_call", call)
+    Bucket.__new__(Bucket).download("key", tmp_path / "file")
+    assert counted == [0, 4]

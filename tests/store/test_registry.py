@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -323,6 +323,7 @@ def test_a_refusal_is_logged_once_and_changes_nothing(made: Store) -> None:
         registry.refuse(made, "one", B, why=why)
     registry.refuse(made, "one", C, why="worse")
     found = registry.history(made, "one", refused=True)
+    assert {datetime.fromisoformat(one.when).utcoffset() for one in found[1:]} == {timedelta()}
     assert [(one.action, one.before, one.after, one.why) for one in found] == [
         ("promote", "", A.digest, "test"),
         ("refuse", A.digest, B.digest, "worse"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from aepipe.errors import CorruptError
+from aepipe.errors import CorruptError, QueryError
 from aepipe.store import rows_writer
 from aepipe.store.labels import SEPARATOR
 from aepipe.store.rows import Finder, Rejected, Row, Rows, _view, gather, read_quarantine, write_quarantine
@@ -379,3 +380,34 @@ def test_selections_are_gathered_in_blocks(
     told.clear()
     assert gather(floats, {"some": np.array([8])}, tmp_path, told.append)["some"].dtype == np.float32
     assert told == [4, 8, 9]
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_rows_without_features_are_counted(kept: float) -> None:
+    has = np.array([True, False, True, False, False])
+    given: Any = SimpleNamespace(kept=kept, with_features=has)
+    for rows in (np.array([0, 2]), np.array([True, False, True, False, False]), slice(0, 1)):
+        Rows.check_features(given, rows)
+    for rows, said in ((slice(None), "3 of 5"), (np.array([1]), "1 of 1"), (np.array([0, 1, 2, 3]), "2 of 4")):
+        if kept == 1:
+            Rows.check_features(given, rows)
+            continue
+        with pytest.raises(QueryError, match=f"^{said} rows have no features .* keeps those of 50.00% of all"):
+            Rows.check_features(given, rows)
+
+
+def test_only_rows_that_are_a_sample_say_their_share(tmp_path: Path) -> None:
+    whole = write(tmp_path / "rows", [row(1)])
+    assert "kept" not in whole.facts
+    assert whole.kept == 1
+    (tmp_path / "none").mkdir()
+    with RowsWriter(tmp_path / "none", shape=SHAPE, columns=SCHEMA, kept=0.5) as writer:
+        writer.close(source="abc", next_id=5000)
+    assert Rows(tmp_path / "none").facts["kept"] == 0.5
+
+
+def test_features_are_written_in_the_type_of_the_rows(tmp_path: Path) -> None:
+    given = [row(number, "float64") for number in (1, 2)]
+    found = write(tmp_path / "rows", given, dtype="float16")
+    assert found.feature(1).dtype == np.float16
+    assert found.feature(1).tolist() == given[1].features.astype(np.float16).tolist()
