@@ -300,3 +300,34 @@ def test_shards_are_searched_together_from_an_expected_time_on(worth: float, thr
         several.within(codes[:5], 3)
     assert len(names) == 4
     assert all(name.startswith("shards-") == threads for name in names)
+
+
+@pytest.mark.parametrize("k", [4, 60])
+def test_questions_whose_last_row_is_beyond_the_radius_are_asked_again(k: int) -> None:
+    """By the distance of that row; those with fewer than k rows are asked for all rows. No other is asked twice."""
+    rng = np.random.default_rng(9)
+    codes = near_codes(rng, 50, 32)
+    flat, several = hamming.build(codes, np.arange(50)), shards.build(codes, np.arange(50), 2)
+    asked = BitCodes.from_bits(codes.unpack()[:12] ^ (rng.random((12, 32)) < 0.08))
+    exact = flat.search(asked, k)
+    calls: list[tuple[list[bytes], int, int, int]] = []
+
+    def close(codes: BitCodes, k: int, radius: int, threads: int) -> Hits:
+        """Return the nearest rows, where beyond the radius some that are two bits farther were seen in their place."""
+        calls.append(([one.tobytes() for one in codes.packed], k, radius, threads))
+        found = flat.search(codes, k)
+        found.distances[(found.distances > radius) & (found.ids >= 0)] += 2
+        return found
+
+    radius = int(np.sort(exact.distances[:, 3])[6])
+    with patch.object(several, "_plan", lambda k: (1.0, radius)), patch.object(several, "_close", close):
+        found = several.search(asked, k, threads=3)
+    assert_equal(found, exact)
+    packed = [one.tobytes() for one in asked.packed]
+    if k == 60:
+        assert calls == [(packed, k, radius, 3), (packed, k, 32, 3)]
+        return
+    far = exact.distances[:, -1].astype(int)
+    again = [(limit, [one for one, at in zip(packed, far, strict=True) if at == limit]) for limit in np.unique(far)]
+    assert calls == [(packed, k, radius, 3), *((some, k, limit + 2, 3) for limit, some in again if limit > radius)]
+    assert 1 < len(calls) < 1 + len(again)

@@ -27,9 +27,9 @@ def test_bytes_and_milliseconds_of_a_scan() -> None:
     (flat,) = sizing.offers(50_000_000, Codes(64, distinct=0.5), USUAL)
     assert flat.memory == 25_000_000 * 8
     assert flat.disk == flat.memory + 50_000_000 * 12 + 25_000_000 * 8
-    assert flat.median == pytest.approx(scan_cost(64, 25_000_000) / 1e6)
+    assert flat.median == pytest.approx(scan_cost(64, 25_000_000) / 1e6, rel=1e-9)
     (slow,) = sizing.offers(50_000_000, Codes(256), Machine(2.0))
-    assert slow.median == pytest.approx(2 * scan_cost(256, 50_000_000) / 1e6)
+    assert slow.median == pytest.approx(2 * scan_cost(256, 50_000_000) / 1e6, rel=1e-9)
 
 
 def test_certifying_look_ups_are_chosen_within_the_limits() -> None:
@@ -137,8 +137,8 @@ def test_every_figure_of_look_ups_by_hand() -> None:
     assert (flat.kind, flat.options, flat.recall) == ("flat", {}, 1.0)
     assert flat.p95 == pytest.approx(1.5 * flat.median)
     assert flat.build == pytest.approx(10_000_000 * sizing.BUILT * 3)
-    assert hashed.median == pytest.approx(stages[0]), "half of the queries"
-    assert hashed.p95 == pytest.approx(sum(stages) + flat.p95), "nine tenths only"
+    assert hashed.median == pytest.approx(stages[0], rel=1e-9), "half of the queries"
+    assert hashed.p95 == pytest.approx(sum(stages) + flat.p95, rel=1e-9), "nine tenths only"
     assert hashed.disk - flat.disk == hashed.memory - flat.memory == 2 * count * (8 + 8)
     assert hashed.build == pytest.approx(flat.build + 2 * count * sizing.FILLED * 3)
     assert (hashed.recall, hashed.kind) == (1.0, "multihash")
@@ -154,7 +154,7 @@ def test_a_query_that_begins_with_flipped_bits_pays_for_no_stage_before() -> Non
     assert reach.plan(10, 64, 10_000_000)[1] == 1
     flat, hashed = sizing.offers(10_000_000, Codes(64, rows=10_000_000, reaches=(reach,)), USUAL)
     own = stage_cost(64, n_values(64, 2, 1), 1e-5 * 10_000_000) / 1e6
-    assert hashed.median == hashed.p95 == pytest.approx(own)
+    assert hashed.median == hashed.p95 == pytest.approx(own, rel=1e-9)
     assert own < flat.median
 
 
@@ -175,7 +175,7 @@ def test_every_figure_of_cells_by_hand() -> None:
     flat, cells = sizing.offers(400_000, Codes(64, distinct=0.25, recalls=((8, 100, 0.9),)), machine)
     count, wanted = 100_000, ivf.usual_cells(100_000)
     assert cells.options == {"probes": round(8 * wanted / 100)}
-    assert cells.median == pytest.approx(ivf.cost(64, count, cells=wanted, share=0.08) * 2 / 1e6)
+    assert cells.median == pytest.approx(ivf.cost(64, count, cells=wanted, share=0.08) * 2 / 1e6, rel=1e-9)
     assert cells.p95 == pytest.approx(1.5 * cells.median)
     assert cells.memory == count * 16
     assert cells.disk == flat.disk + count * 16
@@ -286,7 +286,7 @@ def test_the_speed_is_that_of_the_middle_scan(n_bits: int, monkeypatch: pytest.M
         return plain(self, packed, k, threads)
 
     monkeypatch.setattr(Scan, "nearest", nearest)
-    assert sizing.time_scan(n_bits).speed == pytest.approx(2.0 * 1e9 / scan_cost(n_bits, 50))
+    assert sizing.time_scan(n_bits).speed == pytest.approx(2.0 * 1e9 / scan_cost(n_bits, 50), rel=1e-12)
     width = -(-n_bits // 8)
     drawn = np.random.default_rng(0).integers(0, 256, (50, width), np.uint8)
     assert asked == [(drawn[one].tobytes(), 10, 50) for one in range(3)]

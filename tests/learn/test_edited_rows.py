@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from aepipe.errors import RecipeError
 from aepipe.index.float_knn import neighbours
-from aepipe.learn import batches, stack
+from aepipe.learn import batches, edited_rows, stack
 from aepipe.learn import corruption as corruptions
 from aepipe.learn import spec as layer_specs
 from aepipe.learn.batches import Feed
@@ -156,3 +156,51 @@ def test_changes_without_parts_stay_as_they_are() -> None:
     mask = edited_rows_of(corruptions.Mask(), 1.1, rows=feed, below=[], seen=feed, compute=CPU)
     assert mask is not None
     assert mask.kind == corruptions.Mask()
+
+
+def test_strangeness_is_the_growth_of_the_distance_from_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sampled rows, one minus the cosine of centred rows; a row is no neighbour of its own."""
+    for name, value in (("ASKED", 6), ("COMPARED", 25), ("NEAREST", 3)):
+        monkeypatch.setattr(edited_rows, name, value)
+    feed = Feed(ROWS, CPU)
+    kind = corruptions.Jitter(shift=1.0, turn=20.0)
+    for values, count in ((1 << 26, 25), (36 * 9, 9), (36, 6)):  # fewer of wide rows, but twice the nearest at least
+        monkeypatch.setattr(edited_rows, "VALUES", values)
+        one = edited_rows.Strangeness(EditedRows(feed, corruptions.Clean(), []), feed, CPU)
+        known = torch.randperm(96, generator=torch.Generator().manual_seed(0))[:count]
+        rows = feed.batch(known).flatten(1).double().numpy()
+        moved = kind.corrupt_tensor(feed.batch(known[:6]), CPU.generator(0))[0].flatten(1).double().numpy()
+        far = []
+        for asked in (rows[:6], moved):
+            left, right = (some - rows.mean(0) for some in (asked, rows))
+            lengths = np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1))
+            cosine = left @ right.T / lengths
+            others = [np.sort(np.delete(row, place))[::-1][:3] for place, row in enumerate(cosine)]
+            far.append(1 - np.mean(others))
+        assert one.of(kind) == pytest.approx(far[1] / far[0], rel=1e-4)
+        assert one.of(corruptions.Clean()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_each_part_is_as_strong_as_rows_bear_and_then_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eleven strengths the strongest that stays within; the last one, which changes nothing, always does."""
+    asked = []
+
+    def of(self: object, kind: Any) -> float:
+        asked.append((kind.shift, kind.turn))
+        return float(max(kind.shift / 4, kind.turn / 20) + (kind.shift / 40 if kind.turn else 0))
+
+    monkeypatch.setattr(edited_rows.Strangeness, "of", of)
+    kind, feed = corruptions.Jitter(shift=10.0, turn=10.0, scale=0.0), Feed(ROWS, CPU)
+    found = edited_rows_of(kind, 1.0, rows=feed, below=[], seen=feed, compute=CPU)
+    assert found is not None
+    assert (found.kind.shift, found.kind.turn) == (3.6, 9.0)  # type: ignore[attr-defined]
+    assert asked[:7] == [(10.0, 0.0), (9.0, 0.0), (8.0, 0.0), (7.0, 0.0), (6.0, 0.0), (5.0, 0.0), (4.0, 0.0)]
+    assert asked[-2:] == [(4.0, 10.0), (3.6, 9.0)]
+    none = edited_rows_of(kind, 0.01, rows=feed, below=[], seen=feed, compute=CPU)
+    assert none is not None
+    assert (none.kind.shift, none.kind.turn) == (0.0, 0.0)  # type: ignore[attr-defined]
+    asked.clear()
+    for count in (10, 11):
+        few = Feed(ROWS[:count], CPU)
+        edited_rows_of(kind, 1.0, rows=few, below=[], seen=few, compute=CPU)
+        assert bool(asked) is (count == 11)

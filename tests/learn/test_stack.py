@@ -81,7 +81,7 @@ def test_a_rotation_is_that_of_centred_activations(iterations: int) -> None:
     found = stack.activations(model, Feed(ROWS, CPU))
     stack.fit_rotation(model, Feed(ROWS, CPU))
     (turn,) = [part for part in model.net.encoder.modules() if isinstance(part, Turn)]
-    expected = np.eye(4)
+    expected = np.eye(4, dtype=np.float32)
     if iterations:
         centred = (found - found.mean(0)).numpy()
         expected = itq_rotation(centred, np.random.default_rng(0), iterations=iterations)

@@ -17,6 +17,7 @@ from aepipe.learn.autoencoder import Autoencoder
 from aepipe.learn.batches import Feed, seed_of
 from aepipe.learn.likelihood import Bernoulli, Gaussian
 from aepipe.learn.nets import Standardize, Turn, TurnBack, affine, dense, gain_of
+from aepipe.learn.objectives import adversarial
 from aepipe.learn.pca import Components
 from aepipe.learn.posterior import Delta
 from aepipe.learn.posterior import Gaussian as Codes
@@ -90,6 +91,15 @@ def test_a_training_is_a_plain_loop(schedule: str) -> None:
     for a, b in zip(one.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     assert not one.model.training
+
+
+def test_networks_of_an_objective_are_drawn_by_the_seed_of_its_training() -> None:
+    row = {"net": {"kind": "dense", "width": 4, "activation": "linear"}, "objective": "adversarial"}
+    one: Any = made(layer_specs.layer_spec(LayerRecipe.model_validate(row), "layers.0"))
+    drawn = adversarial._critic(4, 256, torch.Generator().manual_seed(SEED)).state_dict()
+    found = one._objective.own["critic"].state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in drawn.items())
+    assert one._objective.model is one.model
 
 
 def test_reports_come_after_each_epoch_and_at_looks_in_between(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@
     python -m tests.mutants.run learn --files objectives/psd.py --tests tests/learn/objectives/test_psd.py
 
 Only functions that the tests of the room reach are changed, and each mutant is given to the tests that reach its
-function. Changes of texts are left out, None in place of False, and whether a zip is strict. A mutant that lives stands
-in ``living.toml`` with the reason, or is printed.
+function. Changes of texts are left out, None in place of False, whether a zip is strict, and types of casts. A mutant
+that lives stands in ``living.toml`` with the reason, or is printed.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ COPIED = ("aepipe", "flows", "tests", "docs", "data", "benchmarks")
 TEXT = re.compile(r"""[rbf]*("[^"]*"|'[^']*')""")
 STRICT = re.compile(r",\s*(strict=\w+)?\s*\)")
 """What says that the lists of a zip are of one length: without it, the same is done."""
+CAST = re.compile(r"\bcast\([\w.\[\]| ]+,")
+"""The type of a cast, which does nothing when it runs."""
 QUIET = ("-n0", "-p", "no:cacheprovider")
 CHILDREN = """
 import os
@@ -64,8 +66,8 @@ class Mutant:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether only the text of a string is different, None stands for False, or a zip is not strict."""
-        before, after = (STRICT.sub(")", TEXT.sub("", one)) for one in (self.before, self.after))
+        """Whether only a text or the type of a cast is different, None stands for False, or a zip is not strict."""
+        before, after = (CAST.sub("cast(", STRICT.sub(")", TEXT.sub("", one))) for one in (self.before, self.after))
         return before.replace("False", "None") == after.replace("False", "None")
 
     def __str__(self) -> str:
