@@ -17,7 +17,7 @@ from aepipe.release.manifest import ReleaseManifest
 from aepipe.release.release import Release
 from aepipe.store import layout
 from aepipe.store.artifacts import Ref, Store
-from flows import nightly
+from flows import quiet
 from tests.support.towers import WIDTH, plan_of
 
 
@@ -48,9 +48,9 @@ def test_a_change_of_words_trains_nothing(colours: Store) -> None:
     read = plan_of(colours.root.parent).recipe
     features = {name: value for name, value in read.features.items() if name != "words"}
     without = recipes.parse(read.model_dump(mode="json") | {"features": features}, read.file)
-    assert nightly._learned(read) == nightly._learned(without)
+    assert quiet.learned(read) == quiet.learned(without)
     documents = [read.model_copy(update={"features": {"words": count}}) for count in (100, 200)]
-    assert nightly._learned(documents[0]) != nightly._learned(documents[1])
+    assert quiet.learned(documents[0]) != quiet.learned(documents[1])
 
 
 def test_they_are_made_once_for_an_encoder(colours: Store, tmp_path: Path) -> None:
