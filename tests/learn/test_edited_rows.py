@@ -204,3 +204,7 @@ def test_each_part_is_as_strong_as_rows_bear_and_then_all_together(monkeypatch: 
         few = Feed(ROWS[:count], CPU)
         edited_rows_of(kind, 1.0, rows=few, below=[], seen=few, compute=CPU)
         assert bool(asked) is (count == 11)
+    asked.clear()
+    whole = edited_rows_of(kind, 0.0, rows=feed, below=[], seen=feed, compute=CPU)
+    assert whole is not None
+    assert (whole.kind, asked) == (kind, []), "taken as it is, and nothing is measured"

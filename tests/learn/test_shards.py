@@ -81,6 +81,8 @@ def test_a_batch_that_is_cut_has_the_terms_of_a_whole_one(case: str, tmp_path: P
 
 def test_a_slice_is_its_part_of_the_rows_whatever_their_number() -> None:
     one = Shards(ALONE, 3)
+    assert [one.seeds(place) for place in range(3)] == [(0,), (1,), (2,)]
+    assert (Shards(ALONE, 1).seeds(0), Shards(Part(1, 2, []), 5).seeds(1)) == ((), (3,))
     parts = one.cut(torch.arange(10, 18))
     assert [part.tolist() for part in parts] == [[10, 11, 12], [13, 14, 15], [16, 17]]
     found = one.each(lambda place: [*shards.together(parts[place], parts[place].repeat(2))])
