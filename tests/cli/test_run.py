@@ -103,7 +103,9 @@ def test_from_a_folder_of_pictures_to_a_release_and_a_refusal(start: Start, tmp_
     assert not servers(tmp_path / ".aepipe" / "prefect")
 
     recipe = tmp_path / "photos.toml"
-    recipe.write_text(re.sub(r"epochs = \d+", "epochs = 1", recipe.read_text()).replace("bits = 64", "bits = 1"))
+    changed = re.sub(r"epochs = \d+", "epochs = 1", recipe.read_text()).replace("bits = 64", "bits = 1")
+    assert "[gate]" not in changed
+    recipe.write_text(f"{changed}\n[gate]\nmin_overlap = 1.0\n")  # one bit keeps no neighbours, whatever it learns
     status, out, err = finished(start("run", "photos"))  # finds the recipe that it wrote
     assert status == 1
     assert out == ["photos.toml: is a recipe for photos already, and is run as it stands"]
