@@ -396,7 +396,7 @@ TABLES: Mapping[str, Table] = {
         {"engine": "`{engine}`", "ready after, s": "{start:.1f}", "a part without work, ms": "{ms:.2f}"},
     ),
     "engines-processor": Table(
-        ("engines",),
+        ("engines-minute",),
         "marginal",
         {
             "engine": "`{engine}`",
@@ -404,6 +404,7 @@ TABLES: Mapping[str, Table] = {
             "of one thread's": "{x:.2f}",
             "of it, for twice the parts": "{marginal:.2f}",
             "on the clock, s": "{seconds:.1f}",
+            "for twice the parts, s": "{twice:.1f}",
         },
     ),
     "engines-kill": Table(
