@@ -12,6 +12,7 @@ Legend: N rows in all, n rows in groups, G groups.
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import get_args
@@ -60,6 +61,8 @@ def search(
     """
     order = order_named(keep)
     check_output(Path(out) if out is not None else None, release=release)
+    if out is not None:
+        import_module("pyarrow.parquet")  # where it is missing, that is said before the search, not after
     found = _search(release, alike, radius, smallest)
     if out is not None:
         write(release, found, Path(out), order)

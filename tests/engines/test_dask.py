@@ -73,7 +73,7 @@ def test_a_worker_that_dies_costs_only_its_part(mortal: str, tmp_path: Path) -> 
 
 def test_a_part_that_kills_its_workers_is_an_error(mortal: str, tmp_path: Path) -> None:
     work = Work("kill", part_work.killed, {"folder": str(tmp_path), "times": 100})
-    with pytest.raises(EngineError, match=r"engine dask: lost .*in part 4 \(ref-3\)|of 0 workers"):
+    with pytest.raises(EngineError, match=r"engine dask: lost .*in part [1-4] \(ref-[0-3]\)|of 0 workers"):
         list(engines.resolve(mortal).map(work, PARTS[:4], Needs()))
 
 
