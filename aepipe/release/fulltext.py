@@ -124,11 +124,11 @@ def text_reader(release: Release) -> Callable[[bytes, str], str]:
     from aepipe.sources.text.decode import body_of
 
     card = release.encoder.card
-    mail = bool(card.features.get("mail"))
+    mail = int(card.features.get("mail", 0))
 
     def read(data: bytes, key: str) -> str:
         text = sources.readable(card.source, data, key)
-        return body_of(text) if mail and text else text
+        return body_of(text, mail) if mail and text else text
 
     return read
 

@@ -196,7 +196,7 @@ def test_each_text_is_read_once_in_the_order_of_the_source(
 @pytest.mark.parametrize(("mail", "text"), [(True, "body of to: a"), (False, "to: a"), (None, "to: a")])
 def test_of_a_mail_the_body_counts(monkeypatch: pytest.MonkeyPatch, mail: bool | None, text: str) -> None:
     monkeypatch.setattr("aepipe.sources.readable", lambda kind, data, key: data.decode() if kind == "text" else key)
-    monkeypatch.setattr("aepipe.sources.text.decode.body_of", lambda found: f"body of {found}")
+    monkeypatch.setattr("aepipe.sources.text.decode.body_of", lambda found, version: f"body of {found}")
     card = SimpleNamespace(source="text", features={} if mail is None else {"mail": mail})
     asked: Any = SimpleNamespace(encoder=SimpleNamespace(card=card))
     read = fulltext.text_reader(asked)

@@ -18,6 +18,7 @@ from aepipe.pipeline.intake import quarantine_file
 from aepipe.release import canaries, feedback
 from aepipe.release.filter import rows_named
 from aepipe.release.release import Release
+from aepipe.serve.handlers.collections import whole_place
 from aepipe.store.artifacts import Store
 from aepipe.store.backends import folder
 from aepipe.store.rows import Rejected
@@ -85,6 +86,21 @@ def test_pictures_are_small_and_have_nothing_but_pixels(client: Client) -> None:
     assert client.get(f"{ONE}/items/3/thumb", s=113).status == 400
     assert client.get("/v1/collections/docs/items/3/thumb").status == 404
     assert client.get(f"{ONE}/items/1000/thumb").status == 404
+
+
+@pytest.mark.parametrize(
+    ("place", "whole"),
+    [
+        ("a/b.wav#t1.5+1", "a/b.wav"),
+        ("a/b.mp4#v12.25", "a/b.mp4"),
+        ("all.zip#b.wav#t0+2", "all.zip#b.wav"),
+        ("all.zip#t1", "all.zip#t1"),
+        ("a#t1+2.wav", "a#t1+2.wav"),
+        ("a.png", "a.png"),
+    ],
+)
+def test_a_moment_is_of_a_whole_recording(place: str, whole: str) -> None:
+    assert whole_place(place) == whole
 
 
 def test_what_is_gone_or_broken_is_said(tmp_path: Path) -> None:

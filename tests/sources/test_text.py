@@ -72,6 +72,12 @@ def test_headers_quotations_and_signatures_of_mails_are_left_out() -> None:
     assert body_of(MAIL).split() == ["Mine", "runs", "on", "olive", "oil."]
     assert body_of("Just a note.\nNothing else.") == "Just a note.\nNothing else."
     assert body_of("> all quoted\n> nothing else") == ""
+    note = "# Note\n\nThe oven is hot.\nThe rye is ready."
+    assert body_of(note) == note, "no header: not a mail, and its last block is no signature"
+    letter = "From: a\n\nHi Bob,\n\nThe meeting is at ten.\n"
+    assert body_of(letter).split() == ["Hi", "Bob,", "The", "meeting", "is", "at", "ten."]
+    assert body_of(letter + "\n-- \nAnn\n").split()[-1] == "ten."
+    assert (body_of(note, 1), body_of(letter, 1)) == ("# Note", "Hi Bob,"), "as releases of before were made"
     assert words_of(MAIL, mail=True) == ["mine", "runs", "on", "olive", "oil"]
 
 

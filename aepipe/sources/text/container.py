@@ -31,13 +31,11 @@ class Documents(Pieces):
         whole: gives files, or rows of a table.
         cut: how documents are cut; None for whole ones.
         given: the encoding of texts; told by the bytes of each where it is None.
-        mail: beginnings are without headers, quotations and signatures.
+        mail: version of the rules by which beginnings are without headers, quotations and signatures; 0 keeps them.
         alone: there is one document, so its passages may be in different splits; else those of one never are.
     """
 
-    def __init__(
-        self, whole: Container, cut: Cut | None, *, given: str | None, mail: bool, alone: bool = False
-    ) -> None:
+    def __init__(self, whole: Container, cut: Cut | None, *, given: str | None, mail: int, alone: bool = False) -> None:
         super().__init__(whole, alone=alone)
         self._cut = cut
         self._given = given
@@ -109,7 +107,7 @@ class Documents(Pieces):
         if self._cut:
             return " ".join(text.split())
         head = text[:_LOOK]
-        line = " ".join((decode.body_of(head) if self._mail else head).split())
+        line = " ".join((decode.body_of(head, self._mail) if self._mail else head).split())
         return line if len(line) <= SNIPPET_LENGTH else line[: SNIPPET_LENGTH - 1].rstrip() + "…"
 
 

@@ -31,6 +31,8 @@ from aepipe.sources.text import excerpts, passages, recognise, scripts
 from aepipe.sources.text.function_words import ENGLISH
 
 VERSION = 1
+MAIL = 2
+"""Version of :func:`body_of`, in the features of rows that were read so."""
 TEXT = True
 EXTRAS = {"tokenizers": "text", "jieba": "chinese", "kreuzberg": "documents"}
 MARK = passages.MARK
@@ -103,10 +105,10 @@ def stranger_words(features: Mapping[str, Any]) -> Callable[[bytes, str], float]
     return share
 
 
-def beginning(text: str, *, mail: bool) -> str:
+def beginning(text: str, *, mail: int) -> str:
     """Return the first letters of a text in one line."""
     head = text[:LOOK]
-    return " ".join((body_of(head) if mail else head).split())[:BEGINNING]
+    return " ".join((body_of(head, mail) if mail else head).split())[:BEGINNING]
 
 
 class _Network:
@@ -116,7 +118,7 @@ class _Network:
         CorruptError: it is not the network that made the rows of the collection.
     """
 
-    def __init__(self, read_by: Mapping[str, Any], folder: Path | None, *, mail: bool) -> None:
+    def __init__(self, read_by: Mapping[str, Any], folder: Path | None, *, mail: int) -> None:
         from aepipe.sources.networks.texts import opened
 
         assert folder is not None, "the network lies in the model's folder"
@@ -143,7 +145,7 @@ class _Network:
 
     def _text(self, data: bytes, key: str) -> str:
         text = text_of(data, key)
-        text = body_of(text) if self._mail else text
+        text = body_of(text, self._mail) if self._mail else text
         if not text.strip():
             raise ItemError(key, "it has no words")
         return text
@@ -307,7 +309,7 @@ def _plain_text(data: bytes, key: str, given: str | None) -> tuple[str, str]:
         raise ItemError(key, str(error)) from None
 
 
-def words_of(text: str, *, mail: bool, segment: scripts.Segment | None = None) -> list[str]:
+def words_of(text: str, *, mail: int, segment: scripts.Segment | None = None) -> list[str]:
     """Return the words of a text, in lower case: of two letters and more, of any script.
 
     Single letters are words of scripts without spaces only; see :mod:`aepipe.sources.text.scripts`.
@@ -326,10 +328,10 @@ def terms_of(text: str) -> list[str]:
     return scripts.words(found, digits=True) if scripts.concerns(found) else _TERM.findall(found)
 
 
-def spelled(text: str, *, mail: bool) -> str:
+def spelled(text: str, *, mail: int) -> str:
     """Return what words are cut from: the text in lower case, one spelling of each letter."""
     # NFKC makes one word of its different spellings: ligatures, full-width letters.
-    return unicodedata.normalize("NFKC", body_of(text) if mail else text).lower()
+    return unicodedata.normalize("NFKC", body_of(text, mail) if mail else text).lower()
 
 
 def cut(found: str, segment: scripts.Segment | None = None) -> list[str]:
@@ -351,22 +353,30 @@ def is_mail(text: str) -> bool:
     return bool(_HEADER.match(first) and _HEADER.match(rest))
 
 
-def body_of(text: str) -> str:
+def body_of(text: str, version: int = MAIL) -> str:
     """Return a mail or a post without header, quotations and signature.
 
-    The header ends at the first empty line. Quotations are lines that begin with ``>``, ``|`` or ``:``, and the lines
-    that name their author. The signature is the last block of lines, unless it is the only one.
+    Of a text without a header only quotations are left out. The header ends at the first empty line. Quotations are
+    lines that begin with ``>``, ``|`` or ``:``, and the lines that name their author. The signature is the last block
+    of lines, where it has fewer words than what stays.
+
+    Args:
+        text: of an item.
+        version: of these rules, as the features of rows say it. By version 1 the last block was left out of every text,
+            unless it was the only one; releases that were made so are asked so.
     """
     lines = text.replace("\r\n", "\n").split("\n")
-    if _HEADER.match(lines[0]) and "" in lines:
-        lines = lines[lines.index("") + 1 :]
-    lines = [line for line in lines if not _QUOTED.match(line)]
+    headed = bool(_HEADER.match(lines[0])) and "" in lines
+    lines = [line for line in lines[lines.index("") + 1 if headed else 0 :] if not _QUOTED.match(line)]
+    if version > 1 and not headed:
+        return "\n".join(lines)
     # Empty lines and rules at the end would hide the signature before them.
     while lines and _RULE.match(lines[-1]):
         lines.pop()
-    rules = [place for place, line in enumerate(lines) if _RULE.match(line)]
-    kept = lines[: rules[-1]] if rules else lines
-    return "\n".join(kept if any(line.strip() for line in kept) else lines)
+    last = max((place for place, line in enumerate(lines) if _RULE.match(line)), default=len(lines))
+    body, signature = "\n".join(lines[:last]), "\n".join(lines[last:])
+    stays = len(signature.split()) < len(body.split()) if version > 1 else bool(body.strip())
+    return body if stays else "\n".join(lines)
 
 
 def _unknown(words: list[str], known: int) -> str:

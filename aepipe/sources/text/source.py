@@ -156,7 +156,8 @@ class Text(BackboneSource, base.ItemSource):
         files = Files.at(options.path, base, options.exclude, options.root)
         whole = _container(files, options)
         given = options.encoding if isinstance(whole, Folder) else None  # the texts of tables are decoded already
-        container = Documents(whole, _cut(features), given=given, mail=features.mail, alone=is_alone(files, whole))
+        self._mail = words.MAIL if features.mail else 0
+        container = Documents(whole, _cut(features), given=given, mail=self._mail, alone=is_alone(files, whole))
         super().__init__(options, name, files, container)
 
     @property
@@ -170,7 +171,7 @@ class Text(BackboneSource, base.ItemSource):
     def features(self) -> dict[str, Any]:
         """Return the options and the vocabulary; or the network."""
         if self.backbone:
-            found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._features.mail}
+            found = {"kind": self.kind, "decoder": words.VERSION, "mail": self._mail or False}
             assert self._network, "it has a backbone"
             network = {"ref": self._ref, "sha256": self._sha256, **self._network.read_by}
             return found | {"backbone": network | named(self._features.provider)}
@@ -178,6 +179,8 @@ class Text(BackboneSource, base.ItemSource):
         options = self._features.model_dump(
             mode="json", exclude={"backbone", "provider", "passage", "overlap", *OF_NETWORK}
         )
+        if self._mail:
+            options["mail"] = self._mail
         if not self._features.segmenter:  # an option that does not matter does not change what rows are made of
             del options["segmenter"]
         return {"kind": self.kind, "decoder": words.VERSION, **options, **self._learned}
@@ -201,7 +204,7 @@ class Text(BackboneSource, base.ItemSource):
 
     def _learn(self) -> dict[str, Any]:
         """Return the vocabulary of the train split, and the rarity of its words."""
-        seen = _Seen(scripts.segmenter(self._features.segmenter), mail=self._features.mail)
+        seen = _Seen(scripts.segmenter(self._features.segmenter), mail=self._mail)
         number, unread = 0, list[ItemError]()
         for number, item in enumerate(self.items(), 1):
             try:
@@ -269,7 +272,7 @@ class _Seen:
         mail: leave out headers, quotations and signatures.
     """
 
-    def __init__(self, segment: scripts.Segment | None, *, mail: bool) -> None:
+    def __init__(self, segment: scripts.Segment | None, *, mail: int) -> None:
         self._segment = segment
         self._mail = mail
         self.words: Counter[str] = Counter()
