@@ -7,6 +7,7 @@ writes a file that a user names, so that no original is overwritten.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from aepipe.sources.confinement import Bounds
 
 MAKER = "aepipe"
 """Who made a picture, as it says itself."""
+_MOMENT = re.compile(r"#(t[\d.]+\+[\d.e+-]+|v[\d.]+)$")
+"""What a place ends with that is a window of a recording, or a moment of a film, as their decoders write it."""
 
 if TYPE_CHECKING:  # a question to a service loads no release
     from aepipe.release.release import Release
@@ -39,6 +42,11 @@ def file_of(release: Release, place: str) -> Path | None:
     """
     found = release.path_of(place)
     return Path(found) if found else None
+
+
+def whole_place(place: str) -> str:
+    """Return the place of the whole recording or film of a moment; other places as they are."""
+    return _MOMENT.sub("", place)
 
 
 def inside(release: Release, place: str) -> bool:

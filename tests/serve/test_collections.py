@@ -17,8 +17,8 @@ from aepipe.errors import QueryError
 from aepipe.pipeline.intake import quarantine_file
 from aepipe.release import canaries, feedback
 from aepipe.release.filter import rows_named
+from aepipe.release.originals import whole_place
 from aepipe.release.release import Release
-from aepipe.serve.handlers.collections import whole_place
 from aepipe.store.artifacts import Store
 from aepipe.store.backends import folder
 from aepipe.store.rows import Rejected

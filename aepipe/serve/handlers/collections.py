@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from typing import Any
 
@@ -28,8 +27,6 @@ from aepipe.sources import drawing
 from aepipe.store.column_names import sql_names
 
 FOREVER = "private, max-age=31536000, immutable"
-_MOMENT = re.compile(r"#(t[\d.]+\+[\d.e+-]+|v[\d.]+)$")
-"""What a place ends with that is a window of a recording, or a moment of a film."""
 
 
 async def listed(request: Request) -> Response:
@@ -89,16 +86,12 @@ async def original(request: Request) -> Response:
     (found,) = one.release.describe([row])
     if not originals.inside(one.release, found.place):
         raise ForbiddenError(f"{found.key}: lies outside of its source")
-    file = originals.file_of(one.release, found.place) or originals.file_of(one.release, whole_place(found.place))
+    whole = originals.whole_place(found.place)
+    file = originals.file_of(one.release, found.place) or originals.file_of(one.release, whole)
     if file is None:
         raise GoneError(f"{found.key}: its file is no longer there, or is a part of another one")
     headers = {**named(one), "Content-Security-Policy": "sandbox", "Cache-Control": "private, no-cache"}
     return FileResponse(file, headers=headers, filename=os.path.basename(file), media_type="application/octet-stream")
-
-
-def whole_place(place: str) -> str:
-    """Return the place of the whole recording or film of a moment; other places as they are."""
-    return _MOMENT.sub("", place)
 
 
 def facts_of(service: Service, one: Served) -> CollectionFacts:
